@@ -1,0 +1,9 @@
+"""ganforge: experiment management for GANs on PyTorch Lightning and Hydra."""
+
+import os
+
+__version__ = "0.1.0"
+
+# Before torch is loaded: OpenMP threads that spin while they wait lose up to ten times the speed where another process
+# (a data worker, a neighbour on a shared machine) wants the core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

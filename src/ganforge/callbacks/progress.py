@@ -1,0 +1,40 @@
+"""The progress bar, and how fast the training went."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's bar with images/s and the losses. `images_per_second` counts the training alone, not validation."""
+
+    def __init__(self, *, refresh_rate: int = 10):
+        super().__init__(refresh_rate=refresh_rate, leave=True)
+        self.training_seconds = 0.0
+        self.images = 0
+        self._since: float | None = None
+        self._images_before = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self._since = time.perf_counter()
+        self._images_before = trainer.lightning_module.images_seen
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        # Counted here, so that what comes after the last batch of an epoch (validation, checkpoints) is not.
+        now = time.perf_counter()
+        self.training_seconds += now - self._since
+        self.images += module.images_seen - self._images_before
+        self._since, self._images_before = now, module.images_seen
+        super().on_train_batch_end(trainer, module, *args)
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second over all ranks, with data loading and logging, without validation."""
+        return self.images / self.training_seconds if self.training_seconds else 0.0
+
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
+        values = {name.removeprefix("train/"): value for name, value in trainer.progress_bar_metrics.items()}
+        return {"img/s": f"{self.images_per_second:.1f}", **values}

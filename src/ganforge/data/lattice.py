@@ -1,0 +1,154 @@
+"""`data=lattice`: mechanical networks drawn on the fly, sites as source and sites with bonds as target."""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ganforge.data.module import DataModule
+from ganforge.errors import require
+from ganforge.lattice import Distribution, Drawing, Network, draw, sample
+
+# First words of the seeds: the streams of two splits have nothing in common.
+STREAMS = {"train": 0, "val": 1, "test": 2, "shifted": 3}
+
+
+def drawing(distribution: Distribution, size: int, seed: int, split: str, index: int) -> Drawing:
+    """Picture `index` of a split, the same on every machine; the lattices take turns."""
+    turn = distribution.lattices[index % len(distribution.lattices)]
+    rng = np.random.default_rng([seed, STREAMS[split], index])
+    network, style = sample(replace(distribution, lattices=(turn,)), size, rng)
+    return draw(network, size, style)
+
+
+class LatticePairs(Dataset):
+    """Pairs of one split: {"source", "target"} float32 (1, size, size) in [-1, 1], and "index".
+
+    fresh: every virtual index is a network of its own; else there are n pictures, and index % n is shown, turned and
+    mirrored by one of the eight symmetries of the square where `augment`.
+    """
+
+    def __init__(
+        self, distribution: Distribution, *, size: int, n: int, seed: int, split: str, fresh: bool, augment: bool
+    ):
+        self.distribution, self.size, self.n, self.seed = distribution, size, n, seed
+        self.split, self.fresh, self.augment = split, fresh, augment
+
+    def __len__(self) -> int:
+        return self.n
+
+    def drawing(self, index: int) -> Drawing:
+        return drawing(self.distribution, self.size, self.seed, self.split, index if self.fresh else index % self.n)
+
+    def network(self, index: int) -> Network:
+        """The true network of a picture, in pixels."""
+        return self.drawing(index).network
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        drawn = self.drawing(index)
+        pair = np.stack([drawn.source, drawn.target])
+        if self.augment:
+            turn = int(np.random.default_rng([self.seed, 4, index]).integers(8))
+            pair = np.rot90(pair, turn % 4, axes=(1, 2))
+            pair = pair[:, :, ::-1] if turn >= 4 else pair
+        pair = torch.from_numpy(np.ascontiguousarray(pair)).to(torch.float32).div_(127.5).sub_(1)
+        return {"source": pair[:1], "target": pair[1:], "index": index}
+
+
+class LatticeData(DataModule):
+    """Networks to learn from and to be tested on; `provides` the true networks beside the pictures.
+
+    lattices: names to train on; test_lattices: names to test on, None for the same. The ranges (lo, hi) are those of
+    `ganforge.lattice.Distribution`. shifted: ranges that differ in a second test set, off the training distribution.
+    n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
+    n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
+    """
+
+    provides = frozenset({"paired", "networks"})
+    fit_to_size = "pad"
+
+    def __init__(
+        self,
+        *,
+        lattices: list[str],
+        test_lattices: list[str] | None,
+        cells: tuple[int, int],
+        disorder: tuple[float, float],
+        breathing: tuple[float, float],
+        dot_radius: tuple[float, float],
+        line_width: tuple[float, float],
+        line_grey: tuple[float, float],
+        margin: tuple[float, float],
+        scale: tuple[float, float],
+        symmetries: bool,
+        shifted: dict[str, Any] | None,
+        size: int,
+        n_train: int,
+        n_val: int,
+        n_test: int,
+        fresh: bool,
+        source_channels: int,
+        target_channels: int,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+    ):
+        super().__init__(size=size, batch_size=batch_size, num_workers=num_workers, seed=seed)
+        for name, channels in (("source_channels", source_channels), ("target_channels", target_channels)):
+            require(channels == 1, f"data.{name}={channels}: drawings of networks are grey, 1 channel")
+        for name, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
+            require(isinstance(n, int) and n >= 1, f"data.{name}={n}: 1 or more pictures")
+        require(
+            fresh or disorder[1] > 0,
+            f"data.disorder={list(disorder)}: without disorder all patches of a lattice are one network, and validation "
+            "would repeat the training; use an upper end above 0",
+        )
+        ranges = {
+            "cells": cells,
+            "disorder": disorder,
+            "breathing": breathing,
+            "dot_radius": dot_radius,
+            "line_width": line_width,
+            "line_grey": line_grey,
+            "margin": margin,
+            "scale": scale,
+        }
+        ranges = {name: tuple(value) for name, value in ranges.items()}
+        self.distribution = Distribution(lattices=tuple(lattices), symmetries=symmetries, **ranges)
+        self.test_distribution = replace(self.distribution, lattices=tuple(test_lattices or lattices))
+        unknown = set(shifted or {}) - set(ranges)
+        require(not unknown, f"data.shifted has {sorted(unknown)}; choose from {', '.join(ranges)}")
+        moved = {name: tuple(value) for name, value in (shifted or {}).items()}
+        self.shifted_distribution = replace(self.test_distribution, **moved) if moved else None
+        self.counts = {"train": n_train, "val": n_val, "test": n_test, "shifted": n_test}
+        self.fresh = fresh
+
+    def datasets(self) -> dict[str, LatticePairs]:
+        distributions = {"train": self.distribution, "val": self.distribution, "test": self.test_distribution}
+        if self.shifted_distribution is not None:
+            distributions["shifted"] = self.shifted_distribution
+        sets = {}
+        for split, distribution in distributions.items():
+            sets[split] = LatticePairs(
+                distribution,
+                size=self.size,
+                n=self.counts[split],
+                seed=self.seed,
+                split=split,
+                fresh=self.fresh and split == "train",
+                augment=distribution.symmetries and not self.fresh and split == "train",
+            )
+            # One picture for each lattice: ranges that cannot be drawn at this size say so now.
+            for index in range(len(distribution.lattices)):
+                sets[split].drawing(index)
+        return sets
+
+    def fingerprint(self) -> str:
+        parts = [self.distribution, self.test_distribution, self.shifted_distribution]
+        described = [part and asdict(part) for part in parts]
+        text = json.dumps([described, self.counts, self.fresh, self.size, self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""What every data module shares: which picture comes when, and how pictures become batches."""
+
+import signal
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ganforge.errors import require
+
+
+class EpochSampler(Sampler[int]):
+    """Virtual indices of one epoch: epoch * n + i, in a seeded random order, every rank its share.
+
+    A virtual index never repeats over a training, so a data set can draw all randomness of a sample (crop, flip, a
+    fresh network) from (seed, virtual index) alone: the same pictures for any number of workers and ranks. The picture
+    of a fixed set is virtual index % n. Every rank gets the same number of indices; a remainder is left for the next
+    epoch's order.
+    """
+
+    def __init__(self, n: int, *, seed: int, rank: int = 0, world_size: int = 1):
+        self.n, self.seed, self.rank, self.world_size = n, seed, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer at the start of each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.n, generator=generator).tolist()
+        share = order[self.rank : len(self) * self.world_size : self.world_size]
+        return (self.epoch * self.n + index for index in share)
+
+    def __len__(self) -> int:
+        return self.n // self.world_size
+
+
+class DataModule(pl.LightningDataModule):
+    """Batches the data sets of a subclass.
+
+    A subclass states in `provides` what its batches hold ("paired": {"source", "target"}), and returns from
+    `datasets()` a data set for "train", for "val" and for each test set ("test" first). Images are float32 (C, H, W) in
+    [-1, 1]. Everything that can be wrong with the data raises UserError in `datasets()`, before training starts.
+    """
+
+    provides: frozenset[str] = frozenset()
+    # How a picture of another size is brought to the model's at prediction: "squash" (as in training), or "pad".
+    fit_to_size = "squash"
+
+    def __init__(self, *, size: int, batch_size: int, num_workers: int, seed: int, **channels: int):
+        super().__init__()
+        require(isinstance(size, int) and size >= 8, f"data.size={size}: a whole number of pixels, 8 or more")
+        require(isinstance(batch_size, int) and batch_size >= 1, f"data.batch_size={batch_size}: 1 or more")
+        require(isinstance(num_workers, int) and num_workers >= 0, f"data.num_workers={num_workers}: 0 or more")
+        require(isinstance(seed, int) and seed >= 0, f"seed={seed}: a whole number, 0 or more")
+        for name, count in channels.items():
+            require(count in (1, 3), f"data.{name}={count}: 1 (grey) or 3 (RGB)")
+        self.size, self.batch_size, self.num_workers, self.seed = size, batch_size, num_workers, seed
+        self.channels = channels
+        self._sets: dict[str, Dataset] | None = None
+
+    def datasets(self) -> dict[str, Dataset]:
+        """{"train": ..., "val": ..., "test": ..., further test sets}; raises UserError for whatever is wrong."""
+        raise AssertionError(f"{type(self).__name__} must define datasets()")
+
+    def fingerprint(self) -> str:
+        """A short hash that is equal for equal data."""
+        raise AssertionError(f"{type(self).__name__} must define fingerprint()")
+
+    @property
+    def sets(self) -> dict[str, Dataset]:
+        """The data sets, made at the first use and checked against the batch size."""
+        if self._sets is None:
+            sets = self.datasets()
+            count = len(sets["train"])
+            require(
+                count >= self.batch_size,
+                f"data.batch_size={self.batch_size} but there are only {count} training pictures: "
+                f"use data.batch_size={count} or less",
+            )
+            self._sets = sets
+        return self._sets
+
+    @property
+    def test_names(self) -> list[str]:
+        """The names of the test sets, in the order of `test_dataloader`."""
+        return [name for name in self.sets if name not in ("train", "val")]
+
+    def train_dataloader(self) -> DataLoader:
+        dataset = self.sets["train"]
+        sampler = EpochSampler(
+            len(dataset), seed=self.seed, rank=self.trainer.global_rank, world_size=self.trainer.world_size
+        )
+        return self._loader(dataset, sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._in_order(self.sets["val"])
+
+    def test_dataloader(self) -> list[DataLoader]:
+        return [self._in_order(self.sets[name]) for name in self.test_names]
+
+    def _in_order(self, dataset: Dataset) -> DataLoader:
+        return self._loader(dataset, range(self.trainer.global_rank, len(dataset), self.trainer.world_size))
+
+    def _loader(self, dataset: Dataset, sampler: Sampler[int] | range, drop_last: bool = False) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0 and drop_last,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_interrupts_to_the_main_process,
+        )
+
+
+def _leave_interrupts_to_the_main_process(worker_id: int) -> None:
+    # Ctrl-C reaches every process of a terminal; a worker that dies of it would break the batch that is being finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

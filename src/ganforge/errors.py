@@ -1,0 +1,11 @@
+"""One kind of error for what a user can mend: it is shown as one sentence, without a traceback."""
+
+
+class UserError(ValueError):
+    """A wrong argument, file or setting. The message names it, its value, what is accepted, and what to do."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise UserError(message) unless condition holds."""
+    if not condition:
+        raise UserError(message)

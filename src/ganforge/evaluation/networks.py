@@ -1,0 +1,119 @@
+"""How much of a mechanical network a generated picture holds: bonds, sites, and what geometry alone would say."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchmetrics import Metric
+
+from ganforge.lattice import BASELINES, LATTICES, Network, find_sites, match_sites, read, score_bonds
+
+NAMES = list(LATTICES)
+SITE_RADIUS = 2.0  # px; a true site counts as kept when a dot is drawn this close to it
+
+
+class BondCounts(Metric):
+    """Bond counts summed over networks, by lattice; adds up over ranks."""
+
+    full_state_update = False
+
+    def __init__(self, prefix: str = ""):
+        super().__init__()
+        self.prefix = prefix
+        # Columns: true positives, false positives, false negatives, networks, networks without a wrong bond.
+        self.add_state("counts", torch.zeros(len(NAMES), 5, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, true: Network, found: np.ndarray) -> None:
+        """found: (M, 2) bonds over the sites of `true`."""
+        score = score_bonds(true.bonds, found)
+        row = [score.tp, score.fp, score.fn, 1, score.exact]
+        self.counts[NAMES.index(true.lattice)] += torch.tensor(row, dtype=torch.float64, device=self.counts.device)
+
+    def compute(self) -> dict[str, float]:
+        """bond_f1, bond_precision, bond_recall and network_exact, of all networks and of each lattice that was seen."""
+        counts = self.counts.cpu().numpy()
+        rows = {"": counts.sum(axis=0)}
+        rows |= {f"/{name}": row for name, row in zip(NAMES, counts, strict=True) if row[3]}
+        values = {}
+        for suffix, (tp, fp, fn, networks, exact) in rows.items():
+            numbers = {
+                "f1": 2 * tp / max(1, 2 * tp + fp + fn),
+                "precision": tp / max(1, tp + fp),
+                "recall": tp / max(1, tp + fn),
+                "exact": exact / max(1, networks),
+            }
+            values |= {f"{self.prefix}{name}{suffix}": float(value) for name, value in numbers.items()}
+        return values
+
+
+class NetworkMetrics(Metric):
+    """Reads the bonds of generated pictures between the true sites, and the dots, and compares with the true network.
+
+    bond_f1, bond_precision, bond_recall; network_exact: share of networks without a single wrong bond; each also by
+    lattice (`bond_f1/kagome`). site_recall: share of the true sites that have a dot within 2 px; site_shift_px: how far
+    these dots are from their sites, on average. networks: how many were read.
+    """
+
+    needs = frozenset({"networks"})
+    stages = ("val", "test")
+    monitor = ("bond_f1", "max")
+    full_state_update = False
+
+    def __init__(self):
+        super().__init__()
+        self.bonds = BondCounts(prefix="bond_")
+        # Networks, their sites, sites kept, and the shifts of these in px.
+        self.add_state("sites", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """generated: (B, 1, H, W) in [-1, 1]; batch["index"] says which networks of the data set they show."""
+        pictures = ((generated.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+        for picture, index in zip(pictures[:, 0], batch["index"].tolist(), strict=True):
+            true = dataset.network(index)
+            self.bonds.update(true, read(picture, true.sites).bonds)
+            match = match_sites(find_sites(picture), true.sites, SITE_RADIUS)
+            kept = len(match.pairs)
+            row = [1, len(true.sites), kept, match.shift * kept if kept else 0.0]
+            self.sites += torch.tensor(row, dtype=torch.float64, device=self.sites.device)
+
+    def compute(self) -> dict[str, float]:
+        values = self.bonds.compute()
+        values = {name.replace("bond_exact", "network_exact"): value for name, value in values.items()}
+        networks, sites, kept, shifts = self.sites.tolist()
+        shift = shifts / kept if kept else float("nan")
+        return {**values, "site_recall": kept / max(1.0, sites), "site_shift_px": shift, "networks": networks}
+
+    def reset(self) -> None:
+        super().reset()
+        self.bonds.reset()
+
+
+class GeometricBaselines(Metric):
+    """The bonds that geometry would draw from the sites alone: Delaunay pruned, Gabriel, relative neighbourhood graph.
+
+    baseline/gabriel_f1, baseline/gabriel_exact, ... and the same by lattice, on the networks of the test set.
+    """
+
+    needs = frozenset({"networks"})
+    stages = ("test",)
+    monitor = None
+    full_state_update = False
+
+    def __init__(self):
+        super().__init__()
+        self.graphs = torch.nn.ModuleDict({name: BondCounts(prefix=f"baseline/{name}_") for name in BASELINES})
+
+    def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """Only batch["index"] is used: which networks of the data set are judged."""
+        for index in batch["index"].tolist():
+            true = dataset.network(index)
+            for name, counts in self.graphs.items():
+                counts.update(true, BASELINES[name](true.sites))
+
+    def compute(self) -> dict[str, float]:
+        return {key: value for counts in self.graphs.values() for key, value in counts.compute().items()}
+
+    def reset(self) -> None:
+        super().reset()
+        for counts in self.graphs.values():
+            counts.reset()

@@ -1,0 +1,126 @@
+"""The border between picture files and arrays: everything inside ganforge is numbers, everything outside is files.
+
+Arrays of pictures are uint8 (H, W, C) with C = 1 (grey) or 3 (RGB); arrays for networks are float32 (C, H, W) in
+[-1, 1].
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ganforge.errors import UserError, require
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
+_SAVE_OPTIONS = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
+_PHOTOMETRIC = 262  # TIFF tag; 0 means that the value 0 is white
+
+
+def read(path: str | Path, channels: int) -> np.ndarray:
+    """Read one picture as uint8 (H, W, channels); channels is 1 (grey) or 3 (RGB).
+
+    Deep pictures keep their range: 16-bit and integer grey is scaled by 65535 -> 255, float grey (TIFF) from [0, 1];
+    the scale never depends on the picture, so that pictures stay comparable, and values outside it are an error.
+    16-bit colour is reduced to 8 bits by Pillow. Transparency is composited on white, the EXIF orientation is
+    applied, channels beyond the colour are dropped, and of several frames the first is read.
+
+    Raises UserError, naming the file, when the file does not decode in full.
+    """
+    require(channels in (1, 3), f"channels={channels}: pictures are read with 1 (grey) or 3 (RGB) channels")
+    try:
+        # Opened here, because Pillow maps files that it opens itself, and mapped TIFFs are turned wrongly (13.0).
+        with open(path, "rb") as file, Image.open(file) as image:
+            image.load()
+            white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+            upright = ImageOps.exif_transpose(image)
+        if upright.mode == "F" or upright.mode.startswith("I"):
+            grey = _deep_to_uint8(np.asarray(upright), 1.0 if upright.mode == "F" else 65535.0, white_is_zero)
+            return np.repeat(grey[..., None], channels, axis=2)
+        if upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+        array = np.array(upright.convert("L" if channels == 1 else "RGB"))
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not a picture, or of a depth or channel count that Pillow does not know"
+        else:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UserError(
+            f"{path}: does not decode ({reason}); replace it by a complete PNG, JPEG, TIFF, BMP or WebP file"
+        ) from error
+    return array.reshape(*array.shape[:2], channels)
+
+
+def write(path: str | Path, array: np.ndarray) -> None:
+    """Write uint8 (H, W), (H, W, 1) or (H, W, 3) in the format of the suffix: grey or RGB as the array is.
+
+    JPEG is written with quality 95, everything else without loss. Raises UserError for a suffix that is not in
+    SUFFIXES, ValueError for another shape or type.
+    """
+    suffix = Path(path).suffix.lower()
+    require(suffix in SUFFIXES, f"{path}: pictures are written as {', '.join(SUFFIXES)}, not as {suffix!r}")
+    _pillow(array).save(path, **_SAVE_OPTIONS.get(suffix, {}))
+
+
+def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize uint8 (H, W, C) to size = (h, w) by Pillow's bicubic, which averages when it shrinks (no aliasing)."""
+    height, width = size
+    if array.shape[:2] == (height, width):
+        return array
+    resized = np.array(_pillow(array).resize((width, height), Image.Resampling.BICUBIC))
+    return resized.reshape(height, width, *array.shape[2:])
+
+
+def to_unit(array: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, C) -> float32 (C, H, W) in [-1, 1]: 0 is -1, 255 is 1."""
+    return np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def from_unit(array: np.ndarray) -> np.ndarray:
+    """Float (C, H, W) in [-1, 1] -> uint8 (H, W, C), rounded; values outside are clipped. The inverse of to_unit."""
+    scaled = np.rint((array.transpose(1, 2, 0) + 1) * 127.5)
+    return np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8))
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The pictures directly in a folder, in natural order (2 before 10), known by suffix in any case.
+
+    Hidden files (`.DS_Store`, `._1.jpg`) are left out. Raises UserError when the folder is missing or has none.
+    """
+    folder = Path(folder)
+    require(folder.is_dir(), f"{folder} is not a folder; give the folder that holds the pictures ({_accepted()})")
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    found = sorted((e for e in entries if e.suffix.lower() in SUFFIXES and e.is_file()), key=natural_key)
+    if not found:
+        below = sorted(entry.name for entry in entries if entry.is_dir())
+        hint = f"; it holds the folders {', '.join(below[:10])}: is one of them meant?" if below else ""
+        raise UserError(f"{folder} holds no pictures ({_accepted()}){hint}")
+    return found
+
+
+def natural_key(path: Path) -> tuple:
+    """Sort key of a path by its name: numbers by value, letters without case; a full order, so sorting is stable."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
+
+
+def _accepted() -> str:
+    return f"files in {', '.join(SUFFIXES)}"
+
+
+def _pillow(array: np.ndarray) -> Image.Image:
+    grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
+    if array.dtype != np.uint8 or not (grey or (array.ndim == 3 and array.shape[2] == 3)):
+        raise ValueError(f"{array.dtype} {array.shape} is no picture; uint8 (H, W), (H, W, 1) or (H, W, 3) is")
+    return Image.fromarray(array.reshape(array.shape[:2]) if grey else array)
+
+
+def _deep_to_uint8(values: np.ndarray, white: float, white_is_zero: bool) -> np.ndarray:
+    """Scale (H, W) grey values in [0, white] to uint8 [0, 255]. Raises ValueError for values outside."""
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= white):  # written so that NaN fails
+        raise ValueError(f"values from {low:g} to {high:g} are outside [0, {white:g}]")
+    scaled = values.astype(np.float64) * (255 / white)
+    return np.rint(255 - scaled if white_is_zero else scaled).astype(np.uint8)

@@ -1,0 +1,76 @@
+"""What the networks share: normalization by name, initial weights, the receptive field, inference with a norm mode."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ganforge.errors import require
+
+NORMS = ("batch", "instance", "none")
+NORM_MODES = ("running", "batch")
+
+
+def normalization(name: str, channels: int) -> nn.Module:
+    """The normalization layer `name` (batch, instance or none) for (B, channels, H, W)."""
+    require(name in NORMS, f"norm={name!r}: choose one of {', '.join(NORMS)}")
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.InstanceNorm2d(channels) if name == "instance" else nn.Identity()
+
+
+def initialize(network: nn.Module, std: float = 0.02) -> nn.Module:
+    """Weights N(0, std), batch norm scales N(1, std), biases 0, in place (Isola et al. 2017, section 6.2)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, std)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, std)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return network
+
+
+def receptive_field(network: nn.Module) -> int:
+    """Side in pixels of the input square that one output of a chain of Conv2d layers sees."""
+    field, jump = 1, 1
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            field += (module.kernel_size[0] - 1) * module.dilation[0] * jump
+            jump *= module.stride[0]
+    return field
+
+
+@contextmanager
+def unchanged_statistics(network: nn.Module) -> Iterator[None]:
+    """Within it, batch norm in training mode uses the statistics of its batch and leaves the running ones alone."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in norms:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in norms:
+            module.track_running_stats = True
+
+
+@torch.no_grad()
+def infer(network: nn.Module, source: torch.Tensor, norm_mode: str) -> torch.Tensor:
+    """The network's images for `source` (B, C, H, W), as at inference; its mode and statistics stay as they were.
+
+    norm_mode "running": running statistics, no dropout. "batch": what the pix2pix paper does, each picture with its own
+    statistics and with dropout as noise; pictures go through one by one, so that none depends on its neighbours.
+    """
+    require(norm_mode in NORM_MODES, f"norm_mode={norm_mode!r}: choose one of {', '.join(NORM_MODES)}")
+    was_training = network.training
+    try:
+        if norm_mode == "running":
+            return network.eval()(source)
+        network.train()
+        with unchanged_statistics(network):
+            return torch.cat([network(picture) for picture in source.split(1)])
+    finally:
+        network.train(was_training)

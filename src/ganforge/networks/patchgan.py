@@ -1,0 +1,34 @@
+"""The PatchGAN discriminator: real or fake for every patch of a picture."""
+
+import torch
+from torch import nn
+
+from ganforge.errors import require
+from ganforge.networks.layers import initialize, normalization
+
+
+class PatchGAN(nn.Module):
+    """C64-C128-C256-C512 with 4 x 4 kernels (Isola et al. 2017, section 6.1.2).
+
+    (B, in_channels, H, W) in [-1, 1] -> logits (B, 1, h, w), each of a 70 x 70 patch with 3 layers. For pairs the
+    source and the (real or generated) target are concatenated. 2.77 M parameters for 6 channels.
+    """
+
+    def __init__(self, *, in_channels: int, base_channels: int = 64, layers: int = 3, norm: str = "batch"):
+        super().__init__()
+        require(base_channels >= 1, f"model.discriminator.base_channels={base_channels}: 1 or more")
+        require(layers >= 1, f"model.discriminator.layers={layers}: 1 or more")
+        bias = norm != "batch"
+        width = base_channels
+        chain = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for layer in range(1, layers + 1):
+            before, width = width, base_channels * min(2**layer, 8)
+            stride = 2 if layer < layers else 1
+            chain += [nn.Conv2d(before, width, 4, stride=stride, padding=1, bias=bias), normalization(norm, width)]
+            chain += [nn.LeakyReLU(0.2)]
+        chain += [nn.Conv2d(width, 1, 4, padding=1)]
+        self.layers = nn.Sequential(*chain)
+        initialize(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images)

@@ -1,0 +1,34 @@
+"""A look at the run's folder before Hydra makes it. Imports nothing heavy."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class Preflight(Callback):
+    """Ends with one sentence where the run's folder cannot be written, or already holds a run."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        check_folder(Path(config.hydra.run.dir), "hydra.run.dir")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        check_folder(Path(config.hydra.sweep.dir), "hydra.sweep.dir")
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Make `folder` where it is not there; exit with a message where it cannot take a new run."""
+    if "LOCAL_RANK" in os.environ:  # a further process of a run that has begun
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        sys.exit(f"error: {name}={folder}: this folder cannot be written ({error.strerror}); choose another")
+    if (folder / "metrics.csv").exists() or (folder / "results.json").exists():
+        sys.exit(f"error: {name}={folder}: already holds a run, which is not overwritten; choose another folder")

@@ -1,0 +1,229 @@
+"""The alternating game: when which network moves. What the terms are belongs to each GAN."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.checkpoint import checkpoint as recompute
+
+from ganforge.errors import require
+from ganforge.networks.layers import unchanged_statistics
+from ganforge.schedules import Schedule
+
+Batch = dict[str, Tensor]
+Terms = dict[str, Tensor]
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Within it the network's parameters take no gradients, though gradients pass through it."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+class Adversarial(pl.LightningModule):
+    """Base of all GANs: one generator forward a batch, `d_steps` discriminator updates a generator update.
+
+    A GAN gives four methods over dict batches of images (B, C, H, W) in [-1, 1]:
+
+    - generate(generator, batch) -> images, in training;
+    - d_losses(batch, fake) and g_losses(batch, fake) -> named scalar terms, already weighted; their sum is minimised;
+    - infer(batch) -> images as a user of the trained generator gets them.
+
+    generator, discriminator: the two networks.
+    optimizer_g, optimizer_d: functions of parameters that return an optimizer.
+    schedule_g, schedule_d: factor of the learning rate as a function of the share of the training that is done.
+    accumulate: batches an update; equal to one batch that is `accumulate` times larger (but for batch statistics).
+    clip_g, clip_d: largest gradient norm of a network, or None.
+    ema_decay: per generator update, of a moving average of the generator that is used at inference; None for no average.
+    """
+
+    # What a batch must hold: a subset of the data module's `provides`.
+    needs: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        *,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        optimizer_g: Callable[..., Optimizer],
+        optimizer_d: Callable[..., Optimizer],
+        schedule_g: Schedule,
+        schedule_d: Schedule,
+        d_steps: int = 1,
+        accumulate: int = 1,
+        clip_g: float | None = None,
+        clip_d: float | None = None,
+        ema_decay: float | None = None,
+    ):
+        super().__init__()
+        require(d_steps >= 1, f"model.d_steps={d_steps}: 1 or more discriminator updates a generator update")
+        require(accumulate >= 1, f"model.accumulate={accumulate}: 1 or more batches an update")
+        for name, clip in (("clip_g", clip_g), ("clip_d", clip_d)):
+            require(clip is None or clip > 0, f"model.{name}={clip}: a gradient norm above 0, or null")
+        require(ema_decay is None or 0 < ema_decay < 1, f"model.ema_decay={ema_decay}: between 0 and 1, or null")
+        self.automatic_optimization = False
+        self.generator, self.discriminator = generator, discriminator
+        self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval() if ema_decay else None
+        self.make_optimizers = (optimizer_g, optimizer_d)
+        self.schedules = (schedule_g, schedule_d)
+        self.clips = (clip_g, clip_d)
+        self.d_steps, self.accumulate, self.ema_decay = d_steps, accumulate, ema_decay
+
+        self.images_seen = 0  # over all ranks
+        self.g_updates = 0
+        self.d_updates = 0
+        self.card: dict[str, Any] = {}  # what a checkpoint says of itself
+        self._window: list[Batch] = []
+        self._interval: dict[str, list[Tensor]] = {}  # terms since the last logged row
+
+    def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
+        raise AssertionError(f"{type(self).__name__} must define generate()")
+
+    def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
+        raise AssertionError(f"{type(self).__name__} must define d_losses()")
+
+    def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
+        raise AssertionError(f"{type(self).__name__} must define g_losses()")
+
+    def infer(self, batch: Batch) -> Tensor:
+        raise AssertionError(f"{type(self).__name__} must define infer()")
+
+    @property
+    def best_generator(self) -> nn.Module:
+        """The generator that a user gets: the moving average where there is one."""
+        return self.generator if self.generator_ema is None else self.generator_ema
+
+    # The game
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        self.images_seen += _length(batch) * self.trainer.world_size
+        self._window.append(_channels_last(batch))
+        if len(self._window) < self.accumulate and not self.trainer.is_last_batch:
+            return
+        batches, self._window = self._window, []
+        total = sum(map(_length, batches))
+        shares = [_length(batch) / total for batch in batches]
+        generator_moves = (self.d_updates + 1) % self.d_steps == 0
+
+        fakes = [self._fake(batch, keep_graph=generator_moves, only=len(batches) == 1) for batch in batches]
+        self._update(1, (self.d_losses(b, f.detach()) for b, f in zip(batches, fakes, strict=True)), shares)
+        self.d_updates += 1
+        if generator_moves:
+            with frozen(self.discriminator):
+                self._update(0, (self.g_losses(b, f) for b, f in zip(batches, fakes, strict=True)), shares)
+            self.g_updates += 1
+            self._update_ema()
+        if (batch_index + 1) % self.trainer.log_every_n_steps < len(batches):
+            self._log_interval()
+
+    def _fake(self, batch: Batch, keep_graph: bool, only: bool) -> Tensor:
+        if not keep_graph:
+            with torch.no_grad():
+                return self.generate(self.generator, batch)
+        if only:
+            return self.generate(self.generator, batch)
+        # The discriminator must have seen all batches of the window before the generator's losses are computed. Instead
+        # of keeping every graph till then, the forward is repeated in the backward: same noise, same statistics.
+        return recompute(
+            self.generate,
+            self.generator,
+            batch,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), unchanged_statistics(self.generator)),
+        )
+
+    def _update(self, which: int, losses: Iterable[Terms], shares: list[float]) -> None:
+        """One optimizer step of network `which` (0 generator, 1 discriminator) on the weighted sum of its losses."""
+        optimizer = self.optimizers()[which]
+        rate = optimizer.defaults["lr"] * self.schedules[which](self.progress)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        for terms, share in zip(losses, shares, strict=True):
+            self.manual_backward(sum(terms.values()) * share)
+            for name, term in terms.items():
+                self._interval.setdefault(f"train/{'gd'[which]}/{name}", []).append(term.detach() * share * len(shares))
+        if self.clips[which] is not None:
+            network = (self.generator, self.discriminator)[which]
+            nn.utils.clip_grad_norm_(network.parameters(), self.clips[which])
+        optimizer.step()
+        # Autocast keeps low-precision copies of the weights until the step ends: they are old now.
+        torch.clear_autocast_cache()
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        if self.generator_ema is None:
+            return
+        # An average over no more than what was seen: the first updates are not dragged by the initial weights.
+        decay = min(self.ema_decay, (1 + self.g_updates) / (10 + self.g_updates))
+        averages, weights = list(self.generator_ema.parameters()), list(self.generator.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+        for average, value in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(value)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1, by images seen."""
+        trainer = self.trainer
+        batches = trainer.max_epochs * trainer.num_training_batches
+        total = batches * trainer.datamodule.batch_size * trainer.world_size
+        return min(1.0, self.images_seen / total)
+
+    # What is logged
+
+    def _log_interval(self) -> None:
+        means = {name: torch.stack(terms).mean() for name, terms in self._interval.items()}
+        self._interval = {}
+        self.log_dict(means, prog_bar=True, logger=False)
+        rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip("gd", self.optimizers(), strict=True)}
+        self.record({**means, **rates})
+
+    def record(self, values: dict[str, Tensor | float]) -> None:
+        """Write one row to every logger; its step is the number of images seen."""
+        numbers = {name: float(value) for name, value in values.items()}
+        for logger in self.loggers:
+            logger.log_metrics({**numbers, "images": self.images_seen}, step=self.images_seen)
+
+    # What Lightning asks for
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        make_g, make_d = self.make_optimizers
+        return [make_g(self.generator.parameters()), make_d(self.discriminator.parameters())]
+
+    def on_fit_start(self) -> None:
+        self.to(memory_format=torch.channels_last)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        return self.infer(_channels_last(batch))
+
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
+        return self.infer(_channels_last(batch))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        counters = {name: getattr(self, name) for name in ("images_seen", "g_updates", "d_updates")}
+        checkpoint["ganforge"] = {**self.card, **counters}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name in ("images_seen", "g_updates", "d_updates"):
+            setattr(self, name, checkpoint["ganforge"][name])
+
+
+def _channels_last(batch: Batch) -> Batch:
+    # Convolutions run faster on images in this memory format, on the CPU in bf16 about twice as fast.
+    return {
+        name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+        for name, value in batch.items()
+    }
+
+
+def _length(batch: Batch) -> int:
+    return len(next(iter(batch.values())))

@@ -1,0 +1,68 @@
+"""pix2pix: paired image-to-image translation."""
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.errors import require
+from ganforge.networks.layers import NORM_MODES, infer
+from ganforge.objectives import Objective
+from ganforge.systems.adversarial import Adversarial, Batch, Terms
+
+
+def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float) -> Tensor:
+    """Mean absolute difference of images in [-1, 1]; a black target pixel counts `ink_weight` times, a white one once.
+
+    Thin dark lines on white paper cover few pixels: with equal weights a white page is a good answer for long.
+    """
+    difference = (generated - target).abs()
+    if ink_weight == 1:
+        return difference.mean()
+    ink = (1 - target) / 2
+    return (difference * (1 + (ink_weight - 1) * ink)).mean()
+
+
+class Pix2Pix(Adversarial):
+    """Isola et al. 2017: a conditional GAN whose discriminator sees source and target together, plus an L1 term.
+
+    objective: the adversarial losses. d_weight: factor of the discriminator's loss (the paper halves it).
+    l1_weight: factor of the L1 term (100 in the paper). ink_weight: see `weighted_l1` (1 in the paper).
+    norm_mode: "running" statistics at inference, or the paper's "batch" statistics (and dropout) of each picture.
+    """
+
+    needs = frozenset({"paired"})
+
+    def __init__(
+        self,
+        *,
+        objective: Objective,
+        d_weight: float = 0.5,
+        l1_weight: float = 100.0,
+        ink_weight: float = 1.0,
+        norm_mode: str = "running",
+        **base,
+    ):
+        super().__init__(**base)
+        for name, weight in (("d_weight", d_weight), ("l1_weight", l1_weight), ("ink_weight", ink_weight)):
+            require(weight >= 0, f"model.{name}={weight}: 0 or more")
+        require(norm_mode in NORM_MODES, f"model.norm_mode={norm_mode!r}: choose one of {', '.join(NORM_MODES)}")
+        self.objective = objective
+        self.d_weight, self.l1_weight, self.ink_weight = d_weight, l1_weight, ink_weight
+        self.norm_mode = norm_mode
+
+    def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
+        return generator(batch["source"])
+
+    def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
+        real_logits = self.discriminator(torch.cat([batch["source"], batch["target"]], dim=1))
+        fake_logits = self.discriminator(torch.cat([batch["source"], fake], dim=1))
+        return {"adv": self.d_weight * self.objective.d(real_logits, fake_logits)}
+
+    def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
+        fake_logits = self.discriminator(torch.cat([batch["source"], fake], dim=1))
+        return {
+            "adv": self.objective.g(fake_logits),
+            "l1": self.l1_weight * weighted_l1(fake, batch["target"], self.ink_weight),
+        }
+
+    def infer(self, batch: Batch) -> Tensor:
+        return infer(self.best_generator, batch["source"], self.norm_mode)
