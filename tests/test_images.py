@@ -232,10 +232,10 @@ def test_from_unit_rounds_and_clips():
 
 
 def test_list_images_in_natural_order(tmp_path):
-    for name in ("10.jpg", "2.PNG", "b1.tif", "notes.txt", "._2.jpg", "A1.webp"):
+    for name in ("10.jpg", "2.PNG", "B1.tif", "notes.txt", "._2.jpg", "a1.webp"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in images.list_images(tmp_path)] == ["2.PNG", "10.jpg", "A1.webp", "b1.tif"]
+    assert [path.name for path in images.list_images(tmp_path)] == ["2.PNG", "10.jpg", "a1.webp", "B1.tif"]
 
 
 def test_list_images_says_what_is_wrong(tmp_path):

@@ -139,6 +139,9 @@ def test_auto_stops_where_it_is_not_sure(tmp_path):
     write(tmp_path / "3.png", picture(0, 8, 16))  # one that fits is not enough
     with pytest.raises(UserError, match="cannot tell"):
         detect_layout(tmp_path)
+    write_set(tmp_path, "suffixes", ["one"])  # and so is one pair of names among others
+    with pytest.raises(UserError, match="cannot tell"):
+        detect_layout(tmp_path)
 
 
 @pytest.mark.parametrize("order", ["train/a", "a/train"])
@@ -437,6 +440,15 @@ def test_fingerprint_is_of_names_contents_and_splits(tmp_path):
     assert first != data(tmp_path / "two").fingerprint()
     (tmp_path / "one/3.png").rename(tmp_path / "one/3b.png")
     assert first != data(tmp_path / "one").fingerprint()
+
+
+def test_fingerprint_tells_training_from_validation(tmp_path):
+    prints = set()
+    for copy, parts in {"one": ("train", "train", "val", "test"), "two": ("train", "val", "val", "test")}.items():
+        for i, part in enumerate(parts):
+            write(tmp_path / copy / part / f"{i}.png", picture(i, 8, 16))
+        prints.add(data(tmp_path / copy).fingerprint())
+    assert len(prints) == 2
 
 
 def test_fingerprint_of_large_files_sees_both_ends(tmp_path):

@@ -47,6 +47,7 @@ def run(config: DictConfig) -> float:
     begun = time.perf_counter()
     _quiet()
     check_trainer(config.trainer)
+    require(isinstance(config.seed, int) and config.seed >= 0, f"seed={config.seed}: a whole number, 0 or more")
     run_dir = Path(config.run_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
@@ -63,7 +64,8 @@ def run(config: DictConfig) -> float:
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
-    callbacks = {name: _callback(node, monitor, mode) for name, node in config.callbacks.items()}
+    compared = {"best": {"monitor": monitor, "mode": mode}}
+    callbacks = {name: hydra.utils.instantiate(node, **compared.get(name, {})) for name, node in config.callbacks.items()}
     loggers = [hydra.utils.instantiate(node) for node in config.logger.values()]
     trainer: pl.Trainer = hydra.utils.instantiate(
         config.trainer,
@@ -75,17 +77,21 @@ def run(config: DictConfig) -> float:
     )
     summary.opening(model, data, trainer, run_dir)
     trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
-    best = callbacks["checkpoint"]
-    trainer.test(model, datamodule=data, ckpt_path=best.best_model_path, weights_only=True, verbose=False)
+    # Asked now: loading a checkpoint for the test takes the callbacks back to when it was written.
+    best, last = (callbacks[name].best_model_path for name in ("best", "last"))
+    score = float(callbacks["best"].best_model_score)
+    images_seen = model.images_seen
+    trainer.test(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
 
     results = {
         **evaluation.results,
-        f"best/{monitor}": float(best.best_model_score),
-        "images_seen": model.images_seen,
+        f"best/{monitor}": score,
+        "images_seen": images_seen,
+        "best_checkpoint_images_seen": model.images_seen,
         "images_per_second": callbacks["progress"].images_per_second,
         "duration_s": time.perf_counter() - begun,
-        "best_checkpoint": best.best_model_path,
-        "last_checkpoint": best.last_model_path,
+        "best_checkpoint": best,
+        "last_checkpoint": last,
         "grid": str(callbacks["grid"].last_grid) if "grid" in callbacks else None,
         "run_dir": str(run_dir),
         "precision": str(trainer.precision),
@@ -96,13 +102,18 @@ def run(config: DictConfig) -> float:
     if trainer.is_global_zero:
         summary.write(results, run_dir / "results.json")
         summary.closing(results, data.test_names)
-    return float(best.best_model_score)
+    return score
 
 
 def check_trainer(trainer: DictConfig) -> None:
     """Numbers and devices that the Trainer would misunderstand or refuse late."""
     epochs = trainer.max_epochs
     require(isinstance(epochs, int) and epochs >= 1, f"trainer.max_epochs={epochs}: a whole number, 1 or more")
+    every = trainer.check_val_every_n_epoch
+    require(
+        isinstance(every, int) and 1 <= every <= epochs,
+        f"trainer.check_val_every_n_epoch={every}: 1 to trainer.max_epochs={epochs}, or nothing would be evaluated",
+    )
     devices = trainer.devices
     require(
         isinstance(devices, int) and devices >= 1, f"trainer.devices={devices}: a number of devices, 1 or more"
@@ -174,12 +185,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _callback(node: DictConfig, monitor: str, mode: str) -> pl.Callback:
-    if node._target_ == "pytorch_lightning.callbacks.ModelCheckpoint":
-        return hydra.utils.instantiate(node, monitor=monitor, mode=mode)
-    return hydra.utils.instantiate(node)
-
-
 def _overrides() -> list[str]:
     return [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
 
@@ -200,5 +205,7 @@ def _quiet() -> None:
         ".*exists and is not empty.*",
         ".*in eval mode at the start of training.*",  # the moving average of the generator
         ".*treespec, LeafSpec.*",
+        ".*dirpath has changed.*",  # a run is resumed in a folder of its own
+        ".*dataloader is not resumable.*",  # the sampler goes on where it was: EpochSampler.resume_at
     ):
         warnings.filterwarnings("ignore", message=message)

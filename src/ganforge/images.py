@@ -32,7 +32,6 @@ def read(path: str | Path, channels: int) -> np.ndarray:
     try:
         # Opened here, because Pillow maps files that it opens itself, and mapped TIFFs are turned wrongly (13.0).
         with open(path, "rb") as file, Image.open(file) as image:
-            image.load()
             white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
             upright = ImageOps.exif_transpose(image)
         if upright.mode == "F" or upright.mode.startswith("I"):

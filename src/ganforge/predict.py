@@ -87,7 +87,7 @@ def _write_network(target: Path, network: Network) -> None:
     plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
     json_file.write_text(json.dumps(plain) + "\n")
     graph = networkx.Graph()
-    graph.add_nodes_from((i, {"x": float(x), "y": float(y)}) for i, (x, y) in enumerate(network.sites))
+    graph.add_nodes_from((i, {"x": x, "y": y}) for i, (x, y) in enumerate(plain["sites"]))
     graph.add_edges_from(network.bonds.tolist())
     networkx.write_graphml(graph, graph_file)
 

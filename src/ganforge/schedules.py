@@ -10,17 +10,17 @@ from ganforge.errors import require
 Schedule = Callable[[float], float]
 
 
-def constant(progress: float) -> float:
-    """1 throughout."""
-    return 1.0
-
-
 class ConstantThenLinear:
-    """1 until `decay_from` (a share of the training), then linear to 0 at its end (pix2pix: 0.5)."""
+    """1 until `decay_from` (a share of the training), then linear to 0 at its end (pix2pix: 0.5); None: 1 throughout."""
 
-    def __init__(self, *, decay_from: float = 0.5):
-        require(0 <= decay_from < 1, f"model.schedule.decay_from={decay_from}: a share in [0, 1)")
+    def __init__(self, *, decay_from: float | None = 0.5):
+        require(
+            decay_from is None or 0 <= decay_from < 1,
+            f"model.schedule_g.decay_from={decay_from}: a share in [0, 1), or null for a constant rate",
+        )
         self.decay_from = decay_from
 
     def __call__(self, progress: float) -> float:
+        if self.decay_from is None:
+            return 1.0
         return min(1.0, max(0.0, (1 - progress) / (1 - self.decay_from)))

@@ -33,12 +33,18 @@ class Interrupt(pl.Callback):
         self.asked = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        # After the last batch it waits for the end of the epoch, so that the checkpoint includes its validation; and it
+        # does not stop within a window of accumulated batches.
+        if not trainer.is_last_batch and module.between_updates:
+            self._stop_if_asked(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
         if self.asked:
             trainer.save_checkpoint(self.path)
             raise Interrupted(self.path)
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.on_train_batch_end(trainer, module)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._before.items():

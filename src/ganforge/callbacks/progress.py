@@ -14,11 +14,18 @@ class Progress(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate, leave=True)
         self.training_seconds = 0.0
         self.images = 0
-        self._since: float | None = None
+        self._since = 0.0
         self._images_before = 0
+
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        super().on_train_start(trainer, *args)
+        self._begin(trainer)  # an epoch that is resumed in its middle does not start again
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
+        self._begin(trainer)
+
+    def _begin(self, trainer: pl.Trainer) -> None:
         self._since = time.perf_counter()
         self._images_before = trainer.lightning_module.images_seen
 

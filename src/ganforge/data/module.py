@@ -17,11 +17,15 @@ class EpochSampler(Sampler[int]):
     fresh network) from (seed, virtual index) alone: the same pictures for any number of workers and ranks. The picture
     of a fixed set is virtual index % n. Every rank gets the same number of indices; a remainder is left for the next
     epoch's order.
+
+    resume_at: (epoch, count) of a training that is resumed: in this epoch the first `count` indices were already used.
     """
 
-    def __init__(self, n: int, *, seed: int, rank: int = 0, world_size: int = 1):
-        self.n, self.seed, self.rank, self.world_size = n, seed, rank, world_size
-        self.epoch = 0
+    def __init__(
+        self, n: int, *, seed: int, rank: int = 0, world_size: int = 1, resume_at: tuple[int, int] = (0, 0)
+    ):
+        self.n, self.seed, self.rank, self.world_size, self.resume_at = n, seed, rank, world_size, resume_at
+        self.epoch = resume_at[0]
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer at the start of each epoch."""
@@ -31,7 +35,8 @@ class EpochSampler(Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.n, generator=generator).tolist()
         share = order[self.rank : len(self) * self.world_size : self.world_size]
-        return (self.epoch * self.n + index for index in share)
+        used = self.resume_at[1] if self.epoch == self.resume_at[0] else 0
+        return (self.epoch * self.n + index for index in share[used:])
 
     def __len__(self) -> int:
         return self.n // self.world_size
@@ -91,9 +96,19 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         dataset = self.sets["train"]
         sampler = EpochSampler(
-            len(dataset), seed=self.seed, rank=self.trainer.global_rank, world_size=self.trainer.world_size
+            len(dataset),
+            seed=self.seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            resume_at=(self.trainer.current_epoch, self._used()),
         )
         return self._loader(dataset, sampler, drop_last=True)
+
+    def _used(self) -> int:
+        """How many samples of this epoch a checkpoint that is being resumed has already used, on each rank."""
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        a_whole_epoch = len(self.sets["train"]) // self.trainer.world_size // self.batch_size
+        return batches * self.batch_size if batches < a_whole_epoch else 0
 
     def val_dataloader(self) -> DataLoader:
         return self._in_order(self.sets["val"])

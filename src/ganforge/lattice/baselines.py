@@ -46,7 +46,7 @@ def relative_neighbourhood(sites: np.ndarray) -> np.ndarray:
 BASELINES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "delaunay": delaunay,
     "gabriel": gabriel,
-    "relative-neighbourhood": relative_neighbourhood,
+    "relative_neighbourhood": relative_neighbourhood,
 }
 
 

@@ -48,13 +48,15 @@ def receptive_field(network: nn.Module) -> int:
 def unchanged_statistics(network: nn.Module) -> Iterator[None]:
     """Within it, batch norm in training mode uses the statistics of its batch and leaves the running ones alone."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for module in norms:
-        module.track_running_stats = False
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for module in norms:
-            module.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 @torch.no_grad()
@@ -62,7 +64,8 @@ def infer(network: nn.Module, source: torch.Tensor, norm_mode: str) -> torch.Ten
     """The network's images for `source` (B, C, H, W), as at inference; its mode and statistics stay as they were.
 
     norm_mode "running": running statistics, no dropout. "batch": what the pix2pix paper does, each picture with its own
-    statistics and with dropout as noise; pictures go through one by one, so that none depends on its neighbours.
+    statistics and with dropout as noise; pictures go through one by one, so that none depends on its neighbours, and
+    with one seed, so that the same picture gives the same result.
     """
     require(norm_mode in NORM_MODES, f"norm_mode={norm_mode!r}: choose one of {', '.join(NORM_MODES)}")
     was_training = network.training
@@ -70,7 +73,11 @@ def infer(network: nn.Module, source: torch.Tensor, norm_mode: str) -> torch.Ten
         if norm_mode == "running":
             return network.eval()(source)
         network.train()
-        with unchanged_statistics(network):
-            return torch.cat([network(picture) for picture in source.split(1)])
+        translated = []
+        with unchanged_statistics(network), torch.random.fork_rng([source.device] if source.is_cuda else []):
+            for picture in source.split(1):
+                torch.manual_seed(0)
+                translated.append(network(picture))
+        return torch.cat(translated)
     finally:
         network.train(was_training)

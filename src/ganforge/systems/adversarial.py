@@ -178,6 +178,11 @@ class Adversarial(pl.LightningModule):
         total = batches * trainer.datamodule.batch_size * trainer.world_size
         return min(1.0, self.images_seen / total)
 
+    @property
+    def between_updates(self) -> bool:
+        """Whether no batch waits to be accumulated with the next ones."""
+        return not self._window
+
     # What is logged
 
     def _log_interval(self) -> None:

@@ -1,0 +1,140 @@
+"""data=lattice: what is fixed, what is fresh, and that nothing is trained on twice or tested on what was trained on."""
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from ganforge.data.module import EpochSampler
+from ganforge.errors import UserError
+from ganforge.lattice import read
+
+
+@pytest.fixture
+def lattice(configured):
+    def make(*overrides: str):
+        small = ["data.n_train=6", "data.n_val=4", "data.n_test=5", "data.batch_size=2", "data.cells=[3,4]"]
+        return instantiate(configured([*small, *overrides]).data)
+
+    return make
+
+
+def batches(data, epoch: int) -> list[dict]:
+    class Trainer:
+        global_rank, world_size = 0, 1
+
+    data.trainer = Trainer()
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def test_pictures_are_pairs_in_range_with_the_true_network(lattice):
+    data = lattice()
+    sample = data.sets["val"][1]
+    for name in ("source", "target"):
+        assert sample[name].shape == (1, 128, 128)
+        assert sample[name].dtype == torch.float32
+        assert sample[name].min() == -1
+        assert sample[name].max() == 1
+    network = data.sets["val"].network(1)
+    grey = ((sample["target"][0] + 1) * 127.5).round().to(torch.uint8).numpy()
+    assert np.array_equal(read(grey, network.sites).bonds, network.bonds)
+
+
+def test_equal_configurations_give_equal_pixels_for_any_number_of_workers(lattice):
+    for epoch in (0, 3):
+        one = batches(lattice("data.num_workers=0"), epoch)
+        many = batches(lattice("data.num_workers=2"), epoch)
+        for a, b in zip(one, many, strict=True):
+            assert torch.equal(a["index"], b["index"])
+            assert torch.equal(a["target"], b["target"])
+    other = batches(lattice("data.num_workers=0", "seed=1"), 0)
+    assert not torch.equal(one[0]["target"], other[0]["target"])
+
+
+def test_fresh_networks_never_repeat_and_fixed_ones_do(lattice):
+    def networks(data):
+        indices = [int(i) for epoch in range(3) for batch in batches(data, epoch) for i in batch["index"]]
+        return {data.sets["train"].network(index).sites.tobytes() for index in indices}
+
+    assert len(networks(lattice("data.num_workers=0"))) == 18
+    assert len(networks(lattice("data.num_workers=0", "data.fresh=false"))) == 6
+
+
+def test_validation_and_test_networks_are_never_trained_on(lattice):
+    data = lattice("data.fresh=false", "data.n_train=60", "data.n_val=60", "data.n_test=60", "data.disorder=[0,0.01]")
+    seen = [{data.sets[name].network(index).sites.tobytes() for index in range(60)} for name in ("train", "val", "test")]
+    assert [len(networks) for networks in seen] == [60, 60, 60]
+    assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
+
+
+def test_the_lattices_take_turns(lattice):
+    data = lattice("data.test_lattices=[honeycomb,square]", "data.fresh=false")
+    trained = [data.sets["train"].network(index).lattice for index in range(6)]
+    assert trained == ["kagome", "square", "triangular"] * 2
+    assert [data.sets["test"].network(index).lattice for index in range(4)] == ["honeycomb", "square"] * 2
+
+
+def test_augmentation_turns_source_and_target_alike(lattice):
+    data = lattice("data.fresh=false", "data.n_train=2", "data.batch_size=1")
+    dataset = data.sets["train"]
+    plain = torch.stack([dataset[0][name][0] for name in ("source", "target")])
+    turned = {tuple(torch.stack([dataset[2 * k][n][0] for n in ("source", "target")]).flatten().tolist()) for k in range(60)}
+    symmetries = set()
+    for k in range(4):
+        for picture in (plain.rot90(k, (1, 2)), plain.rot90(k, (1, 2)).flip(2)):
+            symmetries.add(tuple(picture.flatten().tolist()))
+    assert turned == symmetries  # all eight, and nothing else
+
+
+def test_the_second_test_set_is_drawn_otherwise(lattice):
+    data = lattice()
+    assert data.test_names == ["test", "shifted"]
+    assert data.shifted_distribution.dot_radius[0] >= data.distribution.dot_radius[1]
+    assert data.shifted_distribution.line_width[0] >= data.distribution.line_width[1]
+
+
+def test_the_sampler_covers_the_data_once_and_shares_it_among_ranks():
+    ranks = [EpochSampler(11, seed=3, rank=rank, world_size=2) for rank in range(2)]
+    for sampler in ranks:
+        sampler.set_epoch(4)
+    first, second = (list(sampler) for sampler in ranks)
+    assert len(first) == len(second) == 5
+    assert len(set(first + second)) == 10
+    assert all(44 <= index < 55 for index in first + second)
+    assert first != sorted(first)
+
+
+def test_a_resumed_sampler_goes_on_where_it_stopped():
+    whole = EpochSampler(10, seed=3)
+    whole.set_epoch(2)
+    resumed = EpochSampler(10, seed=3, resume_at=(2, 4))
+    assert list(resumed) == list(whole)[4:]
+    for sampler in (whole, resumed):
+        sampler.set_epoch(3)
+    assert list(resumed) == list(whole)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.lattices=[kagomi]"], "kagomi.*kagome"),
+        (["data.n_train=0"], r"data\.n_train=0"),
+        (["data.batch_size=-1"], r"data\.batch_size=-1"),
+        (["data.disorder=[-0.1,0.1]"], "disorder"),
+        (["data.cells=[8,3]"], "cells"),
+        (["data.size=4"], r"data\.size=4"),
+        (["data.size=32", "data.cells=[8,8]"], "size=32"),
+        (["data.batch_size=7"], r"data\.batch_size=7.*only 6"),
+        (["data.source_channels=3"], r"data\.source_channels=3"),
+        (["+data.shifted.colour=[0,1]"], "colour"),
+        (["data.fresh=false", "data.disorder=[0,0]"], "one network"),
+        (["data.num_workers=-1"], r"data\.num_workers=-1"),
+    ],
+)
+def test_absurd_settings_are_refused_before_training(lattice, overrides, message):
+    with pytest.raises(Exception, match=message) as caught:  # Hydra wraps what a constructor raises
+        lattice(*overrides).sets  # noqa: B018
+    error = caught.value
+    assert isinstance(error, UserError) or isinstance(error.__cause__, UserError)

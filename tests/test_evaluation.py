@@ -1,0 +1,97 @@
+"""Metrics against numbers known from outside: drawings that are right, and drawings made wrong in a known way."""
+
+import numpy as np
+import pytest
+import torch
+
+from ganforge.evaluation import GeometricBaselines, NetworkMetrics, PairedMetrics
+from ganforge.lattice import Network, Style, bond_array, draw, gabriel, patch
+
+
+class Drawn:
+    """A data set of two drawn networks."""
+
+    def __init__(self):
+        style = Style(dot_radius=3.5, line_width=2.5, scale=0.9)
+        self.drawings = [draw(patch("kagome", (3, 3)), 128, style), draw(patch("square", (4, 4)), 128, style)]
+
+    def network(self, index: int) -> Network:
+        return self.drawings[index].network
+
+    def batch(self) -> dict:
+        return {"index": torch.tensor([0, 1])}
+
+
+def unit(pictures: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures))[:, None].float() / 127.5 - 1
+
+
+def test_true_drawings_are_perfect():
+    drawn = Drawn()
+    metric = NetworkMetrics()
+    metric.update(drawn.batch(), unit([d.target for d in drawn.drawings]), drawn)
+    values = metric.compute()
+    for name in ("bond_f1", "bond_precision", "bond_recall", "network_exact", "site_recall"):
+        assert values[name] == 1
+    assert values["bond_f1/kagome"] == values["bond_f1/square"] == 1
+    assert "bond_f1/triangular" not in values
+    assert values["site_shift_px"] < 0.3
+    assert values["networks"] == 2
+
+
+def test_missing_and_invented_bonds_are_counted():
+    """One kagome network without 4 of its 43 bonds, one square network of 24 bonds with a diagonal too many."""
+    drawn = Drawn()
+    style = Style(dot_radius=3.5, line_width=2.5, scale=0.9)
+    kagome, square = patch("kagome", (3, 3)), patch("square", (4, 4))
+    fewer = draw(Network(kagome.sites, kagome.bonds[4:], "kagome"), 128, style)
+    more = draw(Network(square.sites, bond_array([*square.bonds.tolist(), [0, 5]]), "square"), 128, style)
+    metric = NetworkMetrics()
+    metric.update(drawn.batch(), unit([fewer.target, more.target]), drawn)
+    values = metric.compute()
+    assert (len(kagome.bonds), len(square.bonds)) == (43, 24)
+    assert values["bond_recall/kagome"] == pytest.approx(39 / 43)
+    assert values["bond_precision/kagome"] == 1
+    assert values["bond_precision/square"] == pytest.approx(24 / 25)
+    assert values["bond_f1"] == pytest.approx(2 * 63 / (2 * 63 + 1 + 4))
+    assert values["network_exact"] == 0
+    assert values["site_recall"] == 1
+
+
+def test_lost_and_moved_dots_are_counted():
+    drawn = Drawn()
+    kagome, square = (d.target for d in drawn.drawings)
+    metric = NetworkMetrics()
+    metric.update(drawn.batch(), unit([np.full_like(kagome, 255), np.roll(square, 1, axis=1)]), drawn)
+    values = metric.compute()
+    assert values["site_recall"] == pytest.approx(16 / (27 + 16))
+    assert values["site_shift_px"] == pytest.approx(1.0, abs=0.1)
+    assert values["bond_recall/kagome"] == 0
+    metric.reset()
+    assert metric.compute()["networks"] == 0
+
+
+def test_baselines_judge_the_same_networks():
+    drawn = Drawn()
+    metric = GeometricBaselines()
+    metric.update(drawn.batch(), torch.zeros(2, 1, 128, 128), drawn)
+    values = metric.compute()
+    true = {tuple(bond) for bond in drawn.network(0).bonds.tolist()}
+    found = {tuple(bond) for bond in gabriel(drawn.network(0).sites).tolist()}
+    right = len(true & found)
+    assert values["baseline/gabriel_f1/kagome"] == pytest.approx(2 * right / (len(true) + len(found)))
+    assert {"baseline/delaunay_f1", "baseline/relative_neighbourhood_f1", "baseline/gabriel_exact"} <= set(values)
+
+
+def test_paired_metrics_are_on_the_scale_from_0_to_1():
+    metric = PairedMetrics()
+    target = torch.rand(2, 3, 32, 32) * 2 - 1
+    generated = (target + 0.2).clamp(-1, 1)
+    metric.update({"target": target}, generated, None)
+    values = metric.compute()
+    difference = (generated - target).abs() / 2
+    assert values["l1"] == pytest.approx(difference.mean().item(), rel=1e-5)
+    assert values["psnr"] == pytest.approx(-10 * torch.log10((difference**2).mean()).item(), rel=1e-4)
+    metric.reset()
+    metric.update({"target": target}, target, None)
+    assert metric.compute()["ssim"] == pytest.approx(1)

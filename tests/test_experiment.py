@@ -1,0 +1,185 @@
+"""train.py as a user meets it: what it writes, how it stops, and how it refuses what cannot work."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, TINY_PIX2PIX
+from omegaconf import OmegaConf
+from PIL import Image
+
+from ganforge.experiment import run, start
+
+LATTICE = ["data.size=64", "data.cells=[2,3]", "model.generator.depth=3"]
+
+
+def train(*overrides: str, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "train.py"), *overrides, f"hydra.run.dir={folder}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def refused(configured, capsys, *overrides: str) -> str:
+    """The sentence with which a run is refused."""
+    with pytest.raises(SystemExit) as stopped:
+        start(configured(list(overrides)))
+    message = str(stopped.value.code)
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_run_folder_holds_everything_about_the_run(configured, tmp_path, capsys):
+    returned = run(configured([*TINY_PIX2PIX, *LATTICE, "trainer.max_epochs=2", "trainer.log_every_n_steps=1"]))
+    folder = tmp_path / "run"
+    results = json.loads((folder / "results.json").read_text())
+    for name in ("bond_f1", "bond_f1/kagome", "network_exact", "site_recall", "l1", "psnr", "ssim", "networks"):
+        assert f"test/{name}" in results
+        assert f"shifted/{name}" in results
+    for name in ("delaunay", "gabriel", "relative_neighbourhood"):
+        assert 0 < results[f"baseline/{name}_f1"] <= 1
+        assert 0 < results[f"shifted/baseline/{name}_f1"] <= 1
+    assert returned == results["best/val/bond_f1"]
+    assert results["images_seen"] == 8
+    assert results["images_per_second"] > 0
+    assert results["duration_s"] > 0
+    for name in ("best_checkpoint", "last_checkpoint", "grid"):
+        assert Path(results[name]).is_file()
+    assert (results["seed"], results["precision"]) == (0, "32-true")
+    assert len(results["data_fingerprint"]) == 16
+
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    trained = [row for row in rows if row["train/g/l1"]]
+    assert [int(float(row["images"])) for row in trained] == [2, 4, 6, 8]
+    assert all(float(row["train/d/adv"]) > 0 and float(row["lr/g"]) >= 0 for row in trained)
+    assert [int(float(row["images"])) for row in rows if row["val/l1"]] == [4, 8]
+    assert results["val/l1"] == pytest.approx(float(rows[-1]["val/l1"]))
+
+    # 2 validation pictures, three columns of 64 px and frames of 4 px; the evolution has the start and two stages.
+    assert Image.open(folder / "samples/images_000000004.png").size == (3 * 68 + 4, 2 * 68 + 4)
+    assert Image.open(folder / "samples/evolution.png").size == (5 * 68 + 4, 2 * 68 + 4)
+    shown = capsys.readouterr().out
+    assert "generator" in shown and "gabriel" in shown and str(folder / "results.json") in shown
+
+
+def test_equal_seeds_give_equal_weights(configured, tmp_path):
+    states = []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(configured([*TINY_PIX2PIX, *LATTICE, f"seed={seed}"], folder))
+        states.append(torch.load(tmp_path / folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.size=100"], r"data.size=100 is not a multiple of 64 .*use 128"),
+        (["model.l1_weight=-1"], r"model.l1_weight=-1"),
+        (["trainer.max_epochs=0"], r"trainer.max_epochs=0"),
+        (["trainer.max_epochs=many"], r"trainer.max_epochs=many"),
+        (["trainer.check_val_every_n_epoch=9"], r"trainer.check_val_every_n_epoch=9: 1 to trainer.max_epochs"),
+        (["data.batch_size=0"], r"data.batch_size=0"),
+        (["data.n_test=-5"], r"data.n_test=-5"),
+        (["trainer=gpu", "trainer.devices=4"], r"trainer.devices=4 .*but this machine has"),
+        (["trainer.devices=0"], r"trainer.devices=0"),
+        (["data=pairs", "data.root=absent"], r"absent"),
+        (["ckpt_path=absent.ckpt"], r"absent.ckpt: no such file"),
+        (["model.norm_mode=eval"], r"model.norm_mode='eval'"),
+        (["model.generator.norm=group"], r"norm='group'"),
+        (["seed=-1"], r"seed=-1"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_the_work(configured, capsys, tmp_path, overrides, message):
+    if overrides[0] == "trainer=gpu" and torch.cuda.device_count() >= 4:
+        pytest.skip("this machine has four GPUs")
+    assert re.search(message, refused(configured, capsys, *overrides))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_data_without_pairs_is_refused_for_pix2pix(configured):
+    config = configured([])
+    config.data = OmegaConf.create({"_target_": "conftest.TinyImages"})
+    with pytest.raises(SystemExit) as stopped:
+        start(config)
+    message = "error: model=pix2pix needs paired data, but data=lattice provides image; use data=lattice or data=pairs"
+    assert stopped.value.code == message
+
+
+def test_broken_and_empty_folders_are_named(configured, capsys, tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    assert "pairs" in refused(configured, capsys, "data=pairs", f"data.root={folder}")
+    for index in range(12):
+        Image.new("RGB", (64, 32)).save(folder / f"{index}.png")
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:50])
+    assert "2.png" in refused(configured, capsys, "data=pairs", f"data.root={folder}", "data.layout=side_by_side")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=pix2pixx", "pix2pix"),
+        ("data=latice", "lattice"),
+        ("model.l1_wieght=3", "l1_wieght"),
+        ("experiment=mapz", "lattice_published"),
+    ],
+)
+def test_unknown_names_list_the_choices(tmp_path, override, message):
+    result = train(override, folder=tmp_path / "run")
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_folders_that_cannot_take_a_run_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = train(folder=tmp_path / "file" / "run")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: hydra.run.dir=") and "cannot be written" in result.stderr
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "metrics.csv").write_text("kept")
+    result = train(folder=tmp_path / "used")
+    assert result.returncode == 1
+    assert "already holds a run" in result.stderr
+    assert (tmp_path / "used" / "metrics.csv").read_text() == "kept"
+
+
+def test_help_explains_groups_and_choices(tmp_path):
+    result = train("--help", folder=tmp_path / "run")
+    assert result.returncode == 0
+    for words in ("data: lattice, pairs", "model: pix2pix", "experiment: lattice_kagome_only", "ckpt_path"):
+        assert words in result.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path):
+    overrides = [*TINY_PIX2PIX, *LATTICE, "data.n_train=40", "trainer.max_epochs=1000", "trainer.log_every_n_steps=1"]
+    folder = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train.py"), *overrides, f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None and not (folder / "metrics.csv").exists():
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    last = folder / "checkpoints" / "last.ckpt"
+    assert f"ckpt_path={last}" in output
+    stopped_at = torch.load(last, weights_only=True)["ganforge"]["images_seen"]
+    assert stopped_at > 0
+
+    epochs = stopped_at // 40 + 2
+    settings = [o for o in overrides if "max_epochs" not in o]
+    result = train(*settings, f"trainer.max_epochs={epochs}", f"ckpt_path={last}", folder=tmp_path / "resumed")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "resumed/results.json").read_text())["images_seen"] > stopped_at
