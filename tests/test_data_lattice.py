@@ -129,7 +129,7 @@ def test_a_resumed_sampler_goes_on_where_it_stopped():
         (["data.batch_size=7"], r"data\.batch_size=7.*only 6"),
         (["data.source_channels=3"], r"data\.source_channels=3"),
         (["+data.shifted.colour=[0,1]"], "colour"),
-        (["data.fresh=false", "data.disorder=[0,0]"], "one network"),
+        (["data.disorder=[0,0]"], "one network"),
         (["data.num_workers=-1"], r"data\.num_workers=-1"),
     ],
 )

@@ -32,7 +32,6 @@ def refused(configured, capsys, *overrides: str) -> str:
         start(configured(list(overrides)))
     message = str(stopped.value.code)
     assert message.startswith("error: ")
-    assert "\n" not in message
     return message
 
 
@@ -69,6 +68,18 @@ def test_a_run_folder_holds_everything_about_the_run(configured, tmp_path, capsy
     assert "generator" in shown and "gabriel" in shown and str(folder / "results.json") in shown
 
 
+def test_what_was_decided_for_the_user_is_said(configured, tmp_path, capsys):
+    for index in range(4):
+        for split in ("train", "val"):
+            (tmp_path / "pairs" / split).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 32)).save(tmp_path / "pairs" / split / f"{index}.png")
+    pairs = ["data=pairs", f"data.root={tmp_path / 'pairs'}", "data.size=32", *TINY_PIX2PIX]
+    run(configured(pairs))
+    shown = capsys.readouterr().out
+    assert "side_by_side" in shown  # the layout that was found
+    assert re.search("val.* test", shown)  # there is no test/
+
+
 def test_equal_seeds_give_equal_weights(configured, tmp_path):
     states = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -100,7 +111,9 @@ def test_equal_seeds_give_equal_weights(configured, tmp_path):
 def test_mistakes_are_one_sentence_before_the_work(configured, capsys, tmp_path, overrides, message):
     if overrides[0] == "trainer=gpu" and torch.cuda.device_count() >= 4:
         pytest.skip("this machine has four GPUs")
-    assert re.search(message, refused(configured, capsys, *overrides))
+    sentence = refused(configured, capsys, *overrides)
+    assert re.search(message, sentence)
+    assert "\n" not in sentence
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 

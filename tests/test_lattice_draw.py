@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ def test_dots_cover_their_area_around_their_centre():
 def test_lines_have_ink_in_proportion_to_their_width(width, end):
     line = Network(np.array([[10.0, 10.2], end]), bond_array([(0, 1)]))
     ink = line_ink(line, width, 64)
-    # Butt ends follow the axes, so a slanted line may end half a pixel early or late.
-    assert ink.sum() == pytest.approx(width * line.lengths()[0], rel=0.03)
+    # Lines end with a whole pixel, under the dots, so each end may be a pixel late.
+    assert ink.sum() == pytest.approx(width * line.lengths()[0], abs=3 * width)
 
 
 def test_a_line_covers_what_a_brute_force_distance_covers():
@@ -41,7 +42,7 @@ def test_a_line_covers_what_a_brute_force_distance_covers():
 
 
 def test_both_pictures_have_the_same_dots_and_only_the_target_has_lines():
-    drawing = draw(patch("kagome", (3, 3)), 128, Style(line_grey=0.5))
+    drawing = draw(patch("kagome", (3, 3)), 128, Style(dot_radius=4.0, line_width=4.0, line_grey=0.5))
     difference = drawing.source.astype(int) - drawing.target
     assert (difference >= 0).all() and difference.max() == 127
     x, y = np.floor(drawing.network.sites).astype(int).T
@@ -85,7 +86,7 @@ def test_equal_input_gives_equal_bytes_on_every_machine():
         drawing = draw(patch(lattice, (4, 5)), 128, Style(line_grey=0.3, position=(0.2, 0.7), scale=0.9))
         digest.update(drawing.source.tobytes() + drawing.target.tobytes())
     # Known to be so on x86-64 with numpy 2.4; a difference elsewhere breaks the comparison of runs across machines.
-    assert digest.hexdigest() == "DIGEST"
+    assert digest.hexdigest() == "372843422f70d86a01cb586391135ecc570a9d77d6aafa3e9ba684ebf8b46e9d"
 
 
 @pytest.mark.parametrize(
@@ -103,9 +104,8 @@ def test_equal_input_gives_equal_bytes_on_every_machine():
 )
 def test_style_says_what_it_accepts(setting):
     name, value = next(iter(setting.items()))
-    with pytest.raises(UserError, match=f"{name}=.*accepted"):
+    with pytest.raises(UserError, match=re.escape(f"{name}={value}") + ".*accepted"):
         Style(**setting)
-    assert str(value).split(",")[0] in str(pytest.raises(UserError, Style, **setting).value)
 
 
 def test_draw_refuses_a_tiny_page():
@@ -122,7 +122,7 @@ def test_samples_are_legible_and_vary(size):
         placed = draw(network, size, style).network
         radius, width = max(style.dot_radius * size / 256, 1.0), max(style.line_width * size / 256, 0.5)
         away = np.sqrt(((placed.sites[:, None] - placed.sites) ** 2).sum(axis=2)) + 1e9 * np.eye(len(placed.sites))
-        assert away.min() >= max(2 * radius, 3 * width) + 3
+        assert away.min() >= max(2 * radius, 3 * width) + 4
         assert 2 * radius >= 1.4999 * width
         assert 0.05 <= style.scale <= 1
 
@@ -136,7 +136,12 @@ def test_legibility_sees_a_third_site_on_a_bond():
 
 def test_samples_repeat_and_keep_to_the_ranges():
     distribution = Distribution(
-        lattices=("kagome",), cells=(2, 3), disorder=(0, 0), breathing=(0.4, 0.4), line_grey=(0.2, 0.3), scale=(0.8, 0.9)
+        lattices=("kagome",),
+        cells=(2, 3),
+        disorder=(0, 0),
+        breathing=(0.4, 0.4),
+        line_grey=(0.2, 0.3),
+        scale=(0.8, 0.9),
     )
     for i in range(20):
         network, style = sample(distribution, 256, np.random.default_rng([5, i]))

@@ -128,7 +128,7 @@ def test_a_half_erased_bond_and_one_with_a_gap_are_no_bonds():
         free = length - 2 * case.radius
         erased = {
             "half": (length / 2, length),
-            "gap": (case.radius + free / 2 - max(free / 8, 1.75), case.radius + free / 2 + max(free / 8, 1.75)),
+            "gap": (case.radius + free / 2 - max(free / 8, 2.75), case.radius + free / 2 + max(free / 8, 2.75)),
         }
         for low, high in erased.values():
             pieces = [(first, first + low * unit), (first + high * unit, second)]
@@ -259,7 +259,9 @@ def test_sites_on_a_straight_line_and_at_its_ends_are_found(size, shift):
 def test_a_bond_past_a_dot_is_none_but_the_two_it_is_made_of():
     network = patch("kagome", (4, 4))  # full of straight lines of dots
     drawing = draw(network, 256, Style())
-    assert score_bonds(network.bonds, read(drawing.target, drawing.network.sites).bonds) == BondScore(tp=len(network.bonds))
+    assert score_bonds(network.bonds, read(drawing.target, drawing.network.sites).bonds) == BondScore(
+        tp=len(network.bonds)
+    )
 
 
 def test_pictures_without_a_network_are_empty():

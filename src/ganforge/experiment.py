@@ -45,7 +45,7 @@ def start(config: DictConfig) -> float:
 def run(config: DictConfig) -> float:
     """Train, test, write results.json, print the summary; returns the best validation number, which a sweep optimizes."""
     begun = time.perf_counter()
-    _quiet()
+    quiet()
     check_trainer(config.trainer)
     require(isinstance(config.seed, int) and config.seed >= 0, f"seed={config.seed}: a whole number, 0 or more")
     run_dir = Path(config.run_dir)
@@ -197,7 +197,7 @@ def _sentence(error: BaseException) -> str:
     return str(cause or error)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",  # drawn on the fly or cached

@@ -30,6 +30,8 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
         f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}, "
         f"{trainer.precision}, {trainer.max_epochs} epochs\n"
         f"run folder: {run_dir}",
+        *data.notes,
+        sep="\n",
         flush=True,
     )
 

@@ -103,9 +103,9 @@ class LatticeData(DataModule):
         for name, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
             require(isinstance(n, int) and n >= 1, f"data.{name}={n}: 1 or more pictures")
         require(
-            fresh or disorder[1] > 0,
-            f"data.disorder={list(disorder)}: without disorder all patches of a lattice are one network, and validation "
-            "would repeat the training; use an upper end above 0",
+            disorder[1] > 0,
+            f"data.disorder={list(disorder)}: without disorder all patches of a size are one network, and those tested "
+            "on would be those trained on; use an upper end above 0",
         )
         ranges = {
             "cells": cells,

@@ -75,6 +75,11 @@ class DataModule(pl.LightningDataModule):
         raise AssertionError(f"{type(self).__name__} must define fingerprint()")
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided on the user's behalf, as sentences; shown at the start of a run."""
+        return ()
+
+    @property
     def sets(self) -> dict[str, Dataset]:
         """The data sets, made at the first use and checked against the batch size."""
         if self._sets is None:

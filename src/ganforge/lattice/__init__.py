@@ -4,7 +4,6 @@ from ganforge.lattice.baselines import BASELINES, delaunay, gabriel, relative_ne
 from ganforge.lattice.draw import Drawing, Style, draw
 from ganforge.lattice.network import LATTICES, Lattice, Network, bond_array, disorder, patch
 from ganforge.lattice.read import find_sites, read
-from ganforge.lattice.read import find_sites, read
 from ganforge.lattice.sample import Distribution, sample
 from ganforge.lattice.score import BondScore, SiteMatch, match_sites, score_bonds
 
@@ -23,11 +22,9 @@ __all__ = [
     "disorder",
     "draw",
     "find_sites",
-    "find_sites",
     "gabriel",
     "match_sites",
     "patch",
-    "read",
     "read",
     "relative_neighbourhood",
     "sample",

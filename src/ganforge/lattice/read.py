@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from ganforge.errors import require
 from ganforge.lattice.network import Network, bond_array
 
+MOST_SHIFT = 2.0  # px from a known site within which its dot is looked for
 DELTA = 0.1  # px, step of the derivatives when sites are settled
 SOFTEN = 0.5  # px, Gaussian: a thin line's peak no longer depends on where it falls between pixels
 SCALES = (0.5, 1.0, 2.0)  # px, Gaussians in which dots of radius 1 to 6 px are local maxima
@@ -21,9 +22,10 @@ FAR = 9.0  # px, longest ray; dots are smaller
 WIDEST = 4.0  # px, widest line
 STEP = 0.5  # px between samples, along rays and across lines
 WIGGLE = 1.25  # px a line may stray from the straight one between its dots
+CROWD = 4.25  # px beside a line within which another dot makes it crowded
 LEAST_CONTRAST = 24  # of 255, between the darkest and the paper; below, the page is empty
 LEAST_RIDGE = 0.06  # of the ink of a dot; the thinnest, palest line legible has twice this once softened
-LEAST_WORTH = 0.4  # of a dot in `settled`; in 3,000 drawings dots were worth 0.76 or more, bare lines 0.1 or less
+LEAST_WORTH = 0.2  # of a dot in `settled`: near 1 in drawings, 0.3 where blurred; lines without a dot are below 0
 LEAST_GIRTH = 0.68  # of the dots' radius; half a line's width is at most 0.67
 SHARE = 0.5  # of the picture's own lines: a fainter stretch is a gap
 RIDGE = 0.25  # of the same: a line stands out by less from its sides is a smear; small triangles fill with blur
@@ -68,7 +70,7 @@ def read(drawn: np.ndarray, sites: np.ndarray | None = None, lattice: str = "") 
             sites.ndim == 2 and sites.shape[1] == 2 and bool(np.isfinite(sites).all()),
             f"sites has shape {sites.shape}; accepted is (N, 2) of finite pixels.",
         )
-        bonds = lines_between(page, sites, dot_radius(page, sites)).bonds
+        bonds = lines_between(page, *anchored(page, sites)).bonds
     return Network(sites, bonds, lattice)
 
 
@@ -235,39 +237,46 @@ def settled(page: Page, sites: np.ndarray, radius: float, lines: "Lines") -> tup
             picture[owners] = np.maximum(picture[owners], np.maximum.reduceat(spread, first, axis=0))
         return picture
 
-    strokes = np.array([radius, lines.width, lines.ink])
+    strokes = np.array([radius, lines.width, lines.ink, 0.5])
+    most = np.array([FAR, WIDEST, 1.0, 1.5])
     # First softly, as dots may be a pixel off and a sharp rim pulls over half a pixel only.
-    for blur, image in [(1.0, page.soft)] * 2 + [(0.5, page.sharp)] * 4:
+    for image in [page.soft] * 2 + [page.sharp] * 4:
+        shape = strokes if image is page.sharp else np.array([*strokes[:3], 1.0])
         ink = image[rows, columns]
-        now = model(sites, *strokes, blur)
+        now = model(sites, *shape)
         miss = np.where(inside, ink - now, 0.0)
-        gx, gy = ((model(sites + shift, *strokes, blur) - now) / DELTA for shift in ([DELTA, 0.0], [0.0, DELTA]))
+        gx, gy = ((model(sites + shift, *shape) - now) / DELTA for shift in ([DELTA, 0.0], [0.0, DELTA]))
         xx, xy, yy = (gx * gx).sum(axis=1) + 0.1, (gx * gy).sum(axis=1), (gy * gy).sum(axis=1) + 0.1
         bx, by = (gx * miss).sum(axis=1), (gy * miss).sum(axis=1)
         shift = np.stack([yy * bx - xy * by, xx * by - xy * bx], axis=1) / (xx * yy - xy * xy)[:, None]
         sites = sites + np.clip(shift, -0.5, 0.5)
         if image is page.sharp:
-            now = model(sites, *strokes, blur)
+            now = model(sites, *strokes)
             miss = np.where(inside, ink - now, 0.0).ravel()
-            slopes = np.stack([(model(sites, *row, blur) - now).ravel() / DELTA for row in strokes + DELTA * np.eye(3)])
-            step = np.linalg.solve(slopes @ slopes.T + 0.1 * np.eye(3), slopes @ miss)
-            strokes = np.clip(strokes + np.clip(step, -0.2 * strokes, 0.2 * strokes), 0.05, [FAR, WIDEST, 1.0])
+            slopes = np.stack([(model(sites, *row) - now).ravel() / DELTA for row in strokes + DELTA * np.eye(4)])
+            step = np.linalg.solve(slopes @ slopes.T + 0.1 * np.eye(4), slopes @ miss)
+            strokes = np.clip(strokes + np.clip(step, -0.2 * strokes, 0.2 * strokes), [0.05, 0.05, 0.05, 0.4], most)
     ink = np.where(inside, page.sharp[rows, columns], 0.0)
-    full, bare = model(sites, *strokes, 0.5), model(sites, -1.0, *strokes[1:], 0.5)
+    full, bare = model(sites, *strokes), model(sites, -2.0, *strokes[1:])
     worth = ((ink - bare) ** 2 - (ink - full) ** 2).sum(axis=1) / (((full - bare) ** 2).sum(axis=1) + 1e-6)
     return sites, float(strokes[0]), worth
 
 
-def dot_radius(page: Page, sites: np.ndarray) -> float:
-    """Common radius of the dots at known sites, which may be a pixel off; at least 1 px."""
+def anchored(page: Page, sites: np.ndarray) -> tuple[np.ndarray, float]:
+    """Known sites moved onto their dots where these are drawn a pixel off, and the common radius, at least 1 px."""
     if len(sites) == 0:
-        return 1.0
-    centres = sites
+        return sites, 1.0
+    centres, there = sites, rays(page, sites, FAR)
+    lengths = there
     for _ in range(2):
-        centres = centres + chord_shift(rays(page, centres, FAR))
+        centres = centres + chord_shift(lengths)
+        lengths = rays(page, centres, FAR)
     inked = page.at(page.sharp, centres[:, 0], centres[:, 1]) > 0.45
-    girths = girth(rays(page, centres, FAR))[inked]
-    return max(float(np.median(girths)), 1.0) if len(girths) else 1.0
+    radius = max(float(np.median(girth(lengths)[inked])), 1.0) if inked.any() else 1.0
+    # The middle of the chords is less exact than a site that is known, so it has to be the better centre by far.
+    gain = np.minimum(lengths, radius).mean(axis=1) - np.minimum(there, radius).mean(axis=1)
+    moved = inked & (gain > 0.1 * radius) & (((centres - sites) ** 2).sum(axis=1) <= MOST_SHIFT**2)
+    return np.where(moved[:, None], centres, sites), radius
 
 
 # Bonds
@@ -327,7 +336,7 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
     width = line_width(profile)
     # Second pass: as dark as this picture's lines, no gap, paper on both sides.
     free = radius + width / 2
-    crowded = free + 3.5
+    crowded = free + CROWD
     # Past a dot at its side a bond has to run straight, or the bent way over that dot would pass for it.
     inner = np.where(OFFSETS < -0.1, below[ridges.bond, None] > crowded, above[ridges.bond, None] > crowded)
     inner[:, np.abs(OFFSETS) < 0.1] = True
@@ -356,7 +365,7 @@ def inked_pairs(page: Page, sites: np.ndarray, radius: float) -> np.ndarray:
     first, second, along, length = first[keep], second[keep], along[keep], length[keep]
     ink = maximum_filter(page.soft, 3).ravel()
     stride = page.soft.shape[1]
-    start = np.minimum((radius + 0.75) / length, 0.4)
+    start = np.minimum((radius + 1.0) / length, 0.4)
     for share in (0.5, 0.25, 0.75, 0.0, 1.0, 0.375, 0.625, 0.125, 0.875):
         at = start + share * (1 - 2 * start)
         point = np.floor(sites[first] + along * at[:, None]).astype(np.int64) + page.border
@@ -388,7 +397,7 @@ def ridges_along(page: Page, sites: np.ndarray, pairs: np.ndarray, radius: float
     along = sites[pairs[:, 1]] - start
     length = np.sqrt((along**2).sum(axis=1))
     unit = along / length[:, None]
-    begin = np.minimum(radius + 0.75, 0.4 * length)
+    begin = np.minimum(radius + 1.0, 0.4 * length)
     count = np.maximum(np.ceil((length - 2 * begin) / 0.75).astype(np.int64) + 1, 3)
     bond = np.repeat(np.arange(len(pairs)), count)
     step = np.arange(len(bond)) - np.repeat(np.cumsum(count) - count, count)

@@ -1,9 +1,9 @@
 """Draws random networks and styles whose pictures can be read.
 
-The rule of legibility, in pixels of the page: any two sites lie at least two dot radii + 3 and at least three line
-widths + 3 apart; every other site keeps a dot radius + half a line width + 1 from every bond; a dot is at least 1.5
-times and 1.25 px wider than a line. Patches too large to obey it on the page lose cells, the scale is drawn from where it holds,
-and what disorder still spoils is drawn again.
+The rule of legibility, in pixels of the page: any two sites lie at least two dot radii + 4 and at least three line
+widths + 4 apart; every other site keeps a dot radius + half a line width + 1 from every bond; a dot is at least 1.5
+times as wide as a line, and 1.25 px wider. Patches too large to obey it on the page lose cells, the scale is drawn
+from where it holds, and what disorder still spoils is drawn again.
 """
 
 from dataclasses import dataclass, replace
@@ -147,7 +147,7 @@ def turned(network: Network, symmetry: int) -> Network:
 
 def least_distance(radius: float, width: float) -> float:
     """Least distance in px of two sites with dots of `radius` and lines of `width` px."""
-    return max(2 * radius, 3 * width) + 3
+    return max(2 * radius, 3 * width) + 4
 
 
 def distinct(radius: float, width: float) -> bool:
