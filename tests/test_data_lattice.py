@@ -1,5 +1,7 @@
 """data=lattice: what is fixed, what is fresh, and that nothing is trained on twice or tested on what was trained on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -20,10 +22,9 @@ def lattice(configured):
 
 
 def batches(data, epoch: int) -> list[dict]:
-    class Trainer:
-        global_rank, world_size = 0, 1
-
-    data.trainer = Trainer()
+    progress = SimpleNamespace(current=SimpleNamespace(processed=0))
+    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0, fit_loop=fit_loop)
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)
     return list(loader)
@@ -124,6 +125,7 @@ def test_a_resumed_sampler_goes_on_where_it_stopped():
         (["data.batch_size=-1"], r"data\.batch_size=-1"),
         (["data.disorder=[-0.1,0.1]"], "disorder"),
         (["data.cells=[8,3]"], "cells"),
+        (["data.cells=4"], r"data\.cells=4: a range"),
         (["data.size=4"], r"data\.size=4"),
         (["data.size=32", "data.cells=[8,8]"], "size=32"),
         (["data.batch_size=7"], r"data\.batch_size=7.*only 6"),

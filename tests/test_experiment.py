@@ -106,6 +106,7 @@ def test_equal_seeds_give_equal_weights(configured, tmp_path):
         (["model.norm_mode=eval"], r"model.norm_mode='eval'"),
         (["model.generator.norm=group"], r"norm='group'"),
         (["seed=-1"], r"seed=-1"),
+        (["model.optimizer_d.lr=-1"], r"model.optimizer_d: Invalid learning rate: -1"),
     ],
 )
 def test_mistakes_are_one_sentence_before_the_work(configured, capsys, tmp_path, overrides, message):

@@ -60,6 +60,10 @@ def run(config: DictConfig) -> float:
     data.sets  # noqa: B018  everything that is wrong with the data is said here
     model: Adversarial = hydra.utils.instantiate(config.model)
     model.card = card
+    try:
+        model.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.optimizer_g or model.optimizer_d: {error}") from error
 
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
@@ -193,7 +197,7 @@ def _sentence(error: BaseException) -> str:
     """The user's mistake where there is one behind the error (Hydra wraps what a constructor raises), else the error."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return str(cause or error)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import ListConfig
 from torch.utils.data import Dataset
 
 from ganforge.data.module import DataModule
@@ -102,11 +103,6 @@ class LatticeData(DataModule):
             require(channels == 1, f"data.{name}={channels}: drawings of networks are grey, 1 channel")
         for name, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
             require(isinstance(n, int) and n >= 1, f"data.{name}={n}: 1 or more pictures")
-        require(
-            disorder[1] > 0,
-            f"data.disorder={list(disorder)}: without disorder all patches of a size are one network, and those tested "
-            "on would be those trained on; use an upper end above 0",
-        )
         ranges = {
             "cells": cells,
             "disorder": disorder,
@@ -117,12 +113,16 @@ class LatticeData(DataModule):
             "margin": margin,
             "scale": scale,
         }
-        ranges = {name: tuple(value) for name, value in ranges.items()}
-        self.distribution = Distribution(lattices=tuple(lattices), symmetries=symmetries, **ranges)
-        self.test_distribution = replace(self.distribution, lattices=tuple(test_lattices or lattices))
+        self.distribution = Distribution(lattices=_names(lattices), symmetries=symmetries, **_tuples(ranges))
+        require(
+            self.distribution.disorder[1] > 0,
+            f"data.disorder={list(disorder)}: without disorder all patches of a size are one network, and those tested "
+            "on would be those trained on; use an upper end above 0",
+        )
+        self.test_distribution = replace(self.distribution, lattices=_names(test_lattices or lattices))
         unknown = set(shifted or {}) - set(ranges)
         require(not unknown, f"data.shifted has {sorted(unknown)}; choose from {', '.join(ranges)}")
-        moved = {name: tuple(value) for name, value in (shifted or {}).items()}
+        moved = _tuples(shifted or {})
         self.shifted_distribution = replace(self.test_distribution, **moved) if moved else None
         self.counts = {"train": n_train, "val": n_val, "test": n_test, "shifted": n_test}
         self.fresh = fresh
@@ -152,3 +152,16 @@ class LatticeData(DataModule):
         described = [part and asdict(part) for part in parts]
         text = json.dumps([described, self.counts, self.fresh, self.size, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _names(names: list[str] | str) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _tuples(ranges: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    for name, value in ranges.items():
+        require(
+            isinstance(value, list | tuple | ListConfig) and len(value) == 2,
+            f"data.{name}={value}: a range, two numbers [low, high]",
+        )
+    return {name: tuple(value) for name, value in ranges.items()}

@@ -112,7 +112,9 @@ def dots(page: Page) -> tuple[np.ndarray, np.ndarray]:
     girths = girth(lengths)
     radius = common_radius(centres, girths)
     keep = girths > LEAST_GIRTH * radius
-    centres = thin(centres[keep], girths[keep], 2 * radius + 1)
+    # Where lines meet at a sharp angle they are as broad as a dot, but mostly paler.
+    rank = girths * page.at(page.soft, centres[:, 0], centres[:, 1])
+    centres = thin(centres[keep], rank[keep], 2 * radius + 1)
     lines = lines_between(page, centres, radius)
     centres, radius, worth = settled(page, centres, radius, lines)
     keep = worth > LEAST_WORTH
@@ -333,7 +335,7 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
     line = float(np.median(strength[sure]))
     clearest = sure[ridges.bond] & (contrast >= line)  # elsewhere other lines are close
     profile = np.median(ridges.ink[clearest], axis=0)
-    width = line_width(profile)
+    width = line_width(ridges.ink[clearest])
     # Second pass: as dark as this picture's lines, no gap, paper on both sides.
     free = radius + width / 2
     crowded = free + CROWD
@@ -461,12 +463,18 @@ def longest_run(bad: np.ndarray, ridges: Ridges) -> np.ndarray:
     return np.maximum.reduceat(np.where(bad, index - np.maximum(last_good, first - 1), 0), starts(ridges))
 
 
-def line_width(profile: np.ndarray) -> float:
-    """Width in px of a line from the softened profile across it: the width at half height, less the softening."""
-    level = profile.max() / 2
-    halves = 0.0
-    for side in (profile[MIDDLE:], profile[MIDDLE::-1]):
-        end = max(int((side < level).argmax()), 1)  # 0 where the whole side is dark: then the least
-        part = (side[end - 1] - level) / max(side[end - 1] - side[end], 1e-6)
-        halves += (end - 1 + min(max(part, 0.0), 1.0)) * STEP
-    return float(np.sqrt(min(max(halves**2 - 2.6, 0.25), WIDEST**2)))
+def line_width(ink: np.ndarray) -> float:
+    """Width in px of lines from (S, Q) profiles across them: the median width at half height, less the softening."""
+    station, place = np.arange(len(ink)), np.arange(len(OFFSETS))
+    centre = np.where(np.abs(OFFSETS) <= WIGGLE, ink, -1.0).argmax(axis=1)
+    level = ink[station, centre] / 2
+    below = ink < level[:, None]
+    breadth = np.zeros(len(ink))
+    for side in (1, -1):
+        beyond = below & (side * (place - centre[:, None]) > 0)
+        end = beyond.argmax(axis=1) if side == 1 else place[-1] - beyond[:, ::-1].argmax(axis=1)
+        end = np.where(beyond.any(axis=1), end, place[-1] if side == 1 else 0)
+        inner, outer = ink[station, end - side], ink[station, end]
+        part = np.clip((inner - level) / np.maximum(inner - outer, 1e-6), 0.0, 1.0)
+        breadth += (side * (end - centre) - 1 + part) * STEP
+    return float(np.sqrt(min(max(float(np.median(breadth)) ** 2 - 2.6, 0.25), WIDEST**2)))
