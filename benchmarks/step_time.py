@@ -210,8 +210,10 @@ def main() -> None:
     system = hydra.utils.instantiate(config.model)
     device = torch.device("cuda" if torch.cuda.is_available() and config.trainer.accelerator != "cpu" else "cpu")
     bare = BareLoop(copy.deepcopy(system), data, device, precision(config.trainer) == "bf16-mixed")
-    print(f"{device}, {precision(config.trainer)}, batches of {data.batch_size} x {data.size} px, "
-          f"{options.rounds} rounds of {options.batches} batches a side")
+    print(
+        f"{device}, {precision(config.trainer)}, batches of {data.batch_size} x {data.size} px, "
+        f"{options.rounds} rounds of {options.batches} batches a side"
+    )
     bare.run(3)
     ratios = []
     for number in range(options.rounds):

@@ -5,17 +5,19 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import TinyPairs
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from conftest import TinyPairs
 from ganforge.errors import UserError
 from ganforge.networks import PatchGAN, UNet
 from ganforge.objectives import vanilla
 from ganforge.schedules import ConstantThenLinear
 from ganforge.systems import Pix2Pix
 
+SGD = partial(torch.optim.SGD, lr=0.1)
 
-def pix2pix(norm: str = "none", optimizer=partial(torch.optim.SGD, lr=0.1), **options) -> Pix2Pix:
+
+def pix2pix(norm: str = "none", optimizer=SGD, **options) -> Pix2Pix:
     torch.manual_seed(0)
     arguments = {
         "generator": UNet(in_channels=1, out_channels=1, size=32, base_channels=4, depth=3, norm=norm, dropout=0.0),
@@ -44,7 +46,8 @@ class Watched(Pix2Pix):
         before = weights(self.generator), weights(self.discriminator)
         super()._update(which, *arguments)
         note = "".join(
-            name for name, old, network in zip("gd", before, (self.generator, self.discriminator), strict=True)
+            name
+            for name, old, network in zip("gd", before, (self.generator, self.discriminator), strict=True)
             if moved(old, network)
         )
         self.__dict__.setdefault("moves", []).append(note)

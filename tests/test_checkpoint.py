@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY_PIX2PIX
 
+from conftest import TINY_PIX2PIX
 from ganforge import checkpoint
 from ganforge.callbacks import Interrupt, Interrupted
 from ganforge.errors import UserError

@@ -1,18 +1,21 @@
-"""Every yaml under conf/: composed, built, and trained for a step, by listing the folder. A new file is tested for free."""
+"""Every yaml under conf/: composed, built and trained for a step, by listing the folder: a new one is tested too."""
 
 import json
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY_PIX2PIX
 from omegaconf import OmegaConf
 from PIL import Image
 
+from conftest import ROOT, TINY_PIX2PIX
 from ganforge.experiment import run
+from ganforge.networks import GENERATORS
 from ganforge.networks.unet import unet_depth
 
 CHOICES = {
-    group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in (ROOT / "conf").iterdir() if group.is_dir()
+    group.name: sorted(path.stem for path in group.glob("*.yaml"))
+    for group in (ROOT / "conf").iterdir()
+    if group.is_dir()
 }
 
 
@@ -52,10 +55,10 @@ def test_every_model_trains_on_every_data_that_fits(configured, pairs_folder, tm
     assert returned == pytest.approx(results[monitor])
 
 
-@pytest.mark.parametrize("generator", sorted(path.stem for path in (ROOT / "conf/model/generator").glob("*.yaml")))
+@pytest.mark.parametrize("generator", sorted(GENERATORS))
 def test_every_generator_trains(configured, pairs_folder, tmp_path, generator):
-    tiny = [f"model/generator={generator}", "data=pairs", f"data.root={pairs_folder}", "data.size=32", *TINY_PIX2PIX]
-    run(configured(tiny))
+    chosen = [f"model.generator._target_={generator}", "data=pairs", f"data.root={pairs_folder}", "data.size=32"]
+    run(configured([*chosen, *TINY_PIX2PIX]))
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 
 
@@ -96,6 +99,7 @@ def test_the_recipes_say_what_was_published(configured):
     assert config.trainer.max_epochs == 500
     model = config.model
     assert (model.d_weight, model.l1_weight, model.ink_weight, model.norm_mode) == (0.5, 100, 1, "batch")
+    assert model.generator._target_ == "ganforge.networks.UNet"
     assert (model.generator.base_channels, model.generator.dropout, model.ema_decay) == (64, 0.5, None)
     assert unet_depth(model.generator.size, model.generator.depth) == 8
     assert (model.optimizer_g.lr, model.optimizer_d.lr, model.schedule_g.decay_from) == (2e-4, 2e-4, None)

@@ -65,7 +65,9 @@ def test_fresh_networks_never_repeat_and_fixed_ones_do(lattice):
 
 def test_validation_and_test_networks_are_never_trained_on(lattice):
     data = lattice("data.fresh=false", "data.n_train=60", "data.n_val=60", "data.n_test=60", "data.disorder=[0,0.01]")
-    seen = [{data.sets[name].network(index).sites.tobytes() for index in range(60)} for name in ("train", "val", "test")]
+    seen = [
+        {data.sets[name].network(index).sites.tobytes() for index in range(60)} for name in ("train", "val", "test")
+    ]
     assert [len(networks) for networks in seen] == [60, 60, 60]
     assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
 
@@ -81,7 +83,9 @@ def test_augmentation_turns_source_and_target_alike(lattice):
     data = lattice("data.fresh=false", "data.n_train=2", "data.batch_size=1")
     dataset = data.sets["train"]
     plain = torch.stack([dataset[0][name][0] for name in ("source", "target")])
-    turned = {tuple(torch.stack([dataset[2 * k][n][0] for n in ("source", "target")]).flatten().tolist()) for k in range(60)}
+    turned = {
+        tuple(torch.stack([dataset[2 * k][n][0] for n in ("source", "target")]).flatten().tolist()) for k in range(60)
+    }
     symmetries = set()
     for k in range(4):
         for picture in (plain.rot90(k, (1, 2)), plain.rot90(k, (1, 2)).flip(2)):

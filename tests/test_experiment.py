@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY_PIX2PIX
 from omegaconf import OmegaConf
 from PIL import Image
 
+from conftest import ROOT, TINY_PIX2PIX
 from ganforge.experiment import run, start
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "model.generator.depth=3"]

@@ -14,9 +14,10 @@ def millions(network: nn.Module) -> float:
 
 
 def test_parameters_are_those_that_the_authors_code_prints():
-    # junyanz/pytorch-CycleGAN-and-pix2pix prints these for its defaults (batch norm; resnet_9blocks with instance norm).
+    # junyanz/pytorch-CycleGAN-and-pix2pix prints these (batch norm; for resnet_9blocks instance norm).
     assert millions(UNet(in_channels=3, out_channels=3, size=256)) == 54.414
     assert millions(PatchGAN(in_channels=6)) == 2.769
+    assert millions(ResNetGenerator(in_channels=3, out_channels=3, size=128, norm="instance")) == 7.838  # 6 blocks
     assert millions(ResNetGenerator(in_channels=3, out_channels=3, size=256, norm="instance")) == 11.378
 
 
@@ -41,7 +42,7 @@ def test_unet_depth_follows_the_size(size, depth):
 def test_generators_keep_any_size_and_range(norm, size):
     for network in (
         UNet(in_channels=1, out_channels=3, size=64, base_channels=2, depth=5, norm=norm),
-        ResNetGenerator(in_channels=1, out_channels=3, size=64, base_channels=2, blocks=1, norm=norm),
+        ResNetGenerator(in_channels=1, out_channels=3, size=64, base_channels=2, depth=1, norm=norm),
     ):
         images = network(torch.rand(2, 1, *size) * 2 - 1)
         assert images.shape == (2, 3, *size)

@@ -25,7 +25,10 @@ def test_least_squares():
 
 def test_vanilla_is_binary_cross_entropy_with_logits():
     sigmoid = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
-    d = -(math.log(sigmoid(2)) + math.log(sigmoid(0.5))) / 2 - (math.log(1 - sigmoid(-3)) + math.log(1 - sigmoid(1))) / 2
+    d = (
+        -(math.log(sigmoid(2)) + math.log(sigmoid(0.5))) / 2
+        - (math.log(1 - sigmoid(-3)) + math.log(1 - sigmoid(1))) / 2
+    )
     g = -(math.log(sigmoid(-3)) + math.log(sigmoid(1))) / 2
     assert vanilla.d(REAL, FAKE).item() == pytest.approx(d, abs=1e-6)
     assert vanilla.g(FAKE).item() == pytest.approx(g, abs=1e-6)

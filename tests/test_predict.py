@@ -9,9 +9,9 @@ import networkx
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_PIX2PIX
 from PIL import Image
 
+from conftest import TINY_PIX2PIX
 from ganforge import cli, predict
 from ganforge.experiment import run
 from ganforge.lattice import Style, draw, match_sites, patch

@@ -28,7 +28,9 @@ def find(path: str | Path, prefer: str = "best") -> Path:
         return path
     names = sorted(("best", "last"), key=lambda name: name != prefer)
     found = [file for name in names if (file := path / "checkpoints" / f"{name}.ckpt").is_file()]
-    require(bool(found), f"{path}: no checkpoint in {path / 'checkpoints'}; give a run folder of ganforge or a .ckpt file")
+    require(
+        bool(found), f"{path}: no checkpoint in {path / 'checkpoints'}; give a run folder of ganforge or a .ckpt file"
+    )
     return found[0]
 
 
@@ -96,7 +98,9 @@ def load_generator(path: str | Path) -> Generator:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit the generator it names ({str(error).splitlines()[0]})") from error
+        raise UserError(
+            f"{path}: its weights do not fit the generator it names ({str(error).splitlines()[0]})"
+        ) from error
     return Generator(network=network.eval(), card=card, path=path)
 
 

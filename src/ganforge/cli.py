@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Translate pictures with a trained model. Each is written under its own name at its own size; for "
         "a model of mechanical networks also the network that was read from it (.json, .graphml).",
     )
-    predict.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
+    predict.add_argument(
+        "checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt"
+    )
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
     predict.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")

@@ -36,14 +36,19 @@ def start(config: DictConfig) -> float:
     except Interrupted as error:
         print(f"\n{error}\nto go on: python train.py {' '.join(_overrides())} ckpt_path={error.checkpoint}")
         sys.exit(130)
-    except (UserError, HydraException, OmegaConfBaseException, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (
+        UserError,
+        HydraException,
+        OmegaConfBaseException,
+        pl.utilities.exceptions.MisconfigurationException,
+    ) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         sys.exit(f"error: {_sentence(error)}")
 
 
 def run(config: DictConfig) -> float:
-    """Train, test, write results.json, print the summary; returns the best validation number, which a sweep optimizes."""
+    """Train, test, write results.json, print the summary; returns the best validation number, for a sweep."""
     begun = time.perf_counter()
     quiet()
     check_trainer(config.trainer)
@@ -69,7 +74,9 @@ def run(config: DictConfig) -> float:
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
     compared = {"best": {"monitor": monitor, "mode": mode}}
-    callbacks = {name: hydra.utils.instantiate(node, **compared.get(name, {})) for name, node in config.callbacks.items()}
+    callbacks = {
+        name: hydra.utils.instantiate(node, **compared.get(name, {})) for name, node in config.callbacks.items()
+    }
     loggers = [hydra.utils.instantiate(node) for node in config.logger.values()]
     trainer: pl.Trainer = hydra.utils.instantiate(
         config.trainer,
@@ -119,15 +126,14 @@ def check_trainer(trainer: DictConfig) -> None:
         f"trainer.check_val_every_n_epoch={every}: 1 to trainer.max_epochs={epochs}, or nothing would be evaluated",
     )
     devices = trainer.devices
-    require(
-        isinstance(devices, int) and devices >= 1, f"trainer.devices={devices}: a number of devices, 1 or more"
-    )
+    require(isinstance(devices, int) and devices >= 1, f"trainer.devices={devices}: a number of devices, 1 or more")
     available = torch.cuda.device_count()
     if trainer.accelerator in ("gpu", "cuda") or (trainer.accelerator == "auto" and available):
         require(
             devices <= available,
-            f"trainer.devices={devices} with trainer.accelerator={trainer.accelerator}, but this machine has {available} "
-            f"GPU{'s' * (available != 1)}; use " + (f"trainer.devices={available}" if available else "trainer=cpu"),
+            f"trainer.devices={devices} with trainer.accelerator={trainer.accelerator}, but this machine has "
+            f"{available} GPU{'s' * (available != 1)}; use "
+            + (f"trainer.devices={available}" if available else "trainer=cpu"),
         )
 
 
@@ -194,7 +200,7 @@ def _overrides() -> list[str]:
 
 
 def _sentence(error: BaseException) -> str:
-    """The user's mistake where there is one behind the error (Hydra wraps what a constructor raises), else the error."""
+    """The user's mistake behind the error (Hydra wraps what a constructor raises), or else the error itself."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__ or cause.__context__

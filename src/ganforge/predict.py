@@ -25,7 +25,7 @@ def predict(
     full_size: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write the translation of every picture (files, or all pictures of folders) to `output`; returns the files written.
+    """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
     Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there) raises
     UserError before the first picture is translated.

@@ -11,7 +11,7 @@ Schedule = Callable[[float], float]
 
 
 class ConstantThenLinear:
-    """1 until `decay_from` (a share of the training), then linear to 0 at its end (pix2pix: 0.5); None: 1 throughout."""
+    """1 until `decay_from` (a share of the training), then linear to 0 (pix2pix: 0.5); None: 1 throughout."""
 
     def __init__(self, *, decay_from: float | None = 0.5):
         require(

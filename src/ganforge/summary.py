@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ganforge.data.module import DataModule
 from ganforge.systems import Adversarial
 
-TITLES = {"test": "Unseen networks", "shifted": "Unseen networks drawn otherwise than those trained on"}
+TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
 
 
 def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path) -> None:
@@ -48,7 +49,7 @@ def closing(results: dict[str, Any], test_names: list[str]) -> None:
     for name in test_names:
         if f"{name}/bond_f1" in results:
             console.print(_network_table(results, name))
-    rest = Table(title="Test pictures" if len(test_names) == 1 else None)
+    rest = Table(box=box.SIMPLE_HEAD)
     rest.add_column("")
     for name in test_names:
         rest.add_column(name, justify="right")
@@ -74,14 +75,15 @@ def _network_table(results: dict[str, Any], name: str) -> Table:
     for key in results:
         if key.startswith(f"{baselines}baseline/") and key.endswith("_f1"):
             rows[key.removeprefix(f"{baselines}baseline/").removesuffix("_f1")] = (key, key.replace("_f1", "_exact"))
-    table = Table(title=f"{TITLES.get(name, name)} ({results[f'{name}/networks']:.0f}): bond F1, and networks without error")
+    title = f"{TITLES.get(name, name)} ({results[f'{name}/networks']:.0f})"
+    table = Table(title=f"{title}\nbond F1, and the share of networks without a wrong bond", box=box.SIMPLE_HEAD)
     table.add_column("")
     for lattice in ("all", *lattices):
         table.add_column(lattice, justify="right")
     for row, (f1, exact) in rows.items():
         cells = [
-            f"{results[f1 + suffix]:.4f}  {100 * results[exact + suffix]:.0f} %"
+            f"{results[f1 + suffix]:.4f} {100 * results[exact + suffix]:3.0f} %"
             for suffix in ("", *(f"/{lattice}" for lattice in lattices))
         ]
-        table.add_row(row, *cells, style="bold" if row == "generator" else None)
+        table.add_row(row.replace("_", " "), *cells, style="bold" if row == "generator" else None)
     return table

@@ -21,9 +21,7 @@ class EpochSampler(Sampler[int]):
     resume_at: (epoch, count) of a training that is resumed: in this epoch the first `count` indices were already used.
     """
 
-    def __init__(
-        self, n: int, *, seed: int, rank: int = 0, world_size: int = 1, resume_at: tuple[int, int] = (0, 0)
-    ):
+    def __init__(self, n: int, *, seed: int, rank: int = 0, world_size: int = 1, resume_at: tuple[int, int] = (0, 0)):
         self.n, self.seed, self.rank, self.world_size, self.resume_at = n, seed, rank, world_size, resume_at
         self.epoch = resume_at[0]
 

@@ -1,6 +1,5 @@
 """How near a translation is to the picture it should be: for every paired data set."""
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MeanAbsoluteError

@@ -1,4 +1,4 @@
-"""Networks: nn.Module only, no losses, no Lightning. A checkpoint may name the generators listed here, and nothing else."""
+"""Networks: nn.Module only, no losses, no Lightning. A checkpoint may name the GENERATORS, and nothing else."""
 
 from ganforge.networks.patchgan import PatchGAN
 from ganforge.networks.resnet import ResNetGenerator

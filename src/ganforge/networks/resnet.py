@@ -25,7 +25,9 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1 (Zhu et al. 2017, section 7.2).
+    """c7s1-64, d128, d256, R256 x depth, u128, u64, c7s1 (Zhu et al. 2017, section 7.2).
+
+    depth: residual blocks; None for the paper's 9 from 256 px and 6 below.
 
     Input and output (B, C, H, W) in [-1, 1]; training sizes are multiples of 4, others are cropped from a padded
     picture. 11.4 M parameters for 3 -> 3 channels with 9 blocks and 64 base channels.
@@ -38,15 +40,17 @@ class ResNetGenerator(nn.Module):
         out_channels: int,
         size: int,
         base_channels: int = 64,
-        blocks: int = 9,
+        depth: int | None = None,
         norm: str = "batch",
         dropout: float = 0.5,
     ):
         super().__init__()
         require(base_channels >= 1, f"model.generator.base_channels={base_channels}: 1 or more")
-        require(blocks >= 1, f"model.generator.blocks={blocks}: 1 or more")
+        require(depth is None or depth >= 1, f"model.generator.depth={depth}: 1 or more residual blocks, or null")
         require(0 <= dropout < 1, f"model.generator.dropout={dropout}: a probability in [0, 1)")
-        require(size % 4 == 0, f"data.size={size} is not a multiple of 4 (two halvings); use {max(8, 4 * round(size / 4))}")
+        require(
+            size % 4 == 0, f"data.size={size} is not a multiple of 4 (two halvings); use {max(8, 4 * round(size / 4))}"
+        )
         bias = norm != "batch"
         width = base_channels
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7, bias=bias), normalization(norm, width)]
@@ -55,7 +59,7 @@ class ResNetGenerator(nn.Module):
             layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), normalization(norm, 2 * width)]
             layers += [nn.ReLU()]
             width *= 2
-        layers += [ResidualBlock(width, norm, dropout) for _ in range(blocks)]
+        layers += [ResidualBlock(width, norm, dropout) for _ in range(depth or (9 if size >= 256 else 6))]
         for _ in range(2):
             half = width // 2
             layers += [nn.ConvTranspose2d(width, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]

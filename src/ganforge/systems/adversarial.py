@@ -43,7 +43,7 @@ class Adversarial(pl.LightningModule):
     schedule_g, schedule_d: factor of the learning rate as a function of the share of the training that is done.
     accumulate: batches an update; equal to one batch that is `accumulate` times larger (but for batch statistics).
     clip_g, clip_d: largest gradient norm of a network, or None.
-    ema_decay: per generator update, of a moving average of the generator that is used at inference; None for no average.
+    ema_decay: per generator update, of a moving average of the generator, used at inference; None for no average.
     """
 
     # What a batch must hold: a subset of the data module's `provides`.
