@@ -76,6 +76,7 @@ class Bomb:
         return (Path.touch, (Path("exploded"),))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_files_that_are_no_checkpoint_of_ours_are_refused(tmp_path, trained, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good = (trained / "checkpoints/best.ckpt").read_bytes()

@@ -68,7 +68,8 @@ def test_lost_and_moved_dots_are_counted():
     assert values["site_shift_px"] == pytest.approx(1.0, abs=0.1)
     assert values["bond_recall/kagome"] == 0
     metric.reset()
-    assert metric.compute()["networks"] == 0
+    metric.update({"index": torch.tensor([1])}, unit([square]), drawn)
+    assert metric.compute()["networks"] == 1
 
 
 def test_baselines_judge_the_same_networks():

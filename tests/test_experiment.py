@@ -92,7 +92,11 @@ def test_equal_seeds_give_equal_weights(configured, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.size=100"], r"data.size=100 is not a multiple of 64 .*use 128"),
+        (["data.size=102"], r"data.size=102 is not a multiple of 4 .*use 104"),
+        (
+            ["data.size=100", "model.generator._target_=ganforge.networks.UNet"],
+            r"data.size=100 is not a multiple of 64 .*use 128",
+        ),
         (["model.l1_weight=-1"], r"model.l1_weight=-1"),
         (["trainer.max_epochs=0"], r"trainer.max_epochs=0"),
         (["trainer.max_epochs=many"], r"trainer.max_epochs=many"),
