@@ -1,6 +1,7 @@
 """From a config to a trained and tested model: config -> objects -> fit -> test -> summary."""
 
 import logging
+import shlex
 import subprocess
 import sys
 import time
@@ -34,7 +35,8 @@ def start(config: DictConfig) -> float:
     try:
         return run(config)
     except Interrupted as error:
-        print(f"\n{error}\nto go on: python train.py {' '.join(_overrides())} ckpt_path={error.checkpoint}")
+        again = [*_overrides(), f"ckpt_path={shlex.quote(str(error.checkpoint))}"]
+        print(f"\n{error}\nto go on: python train.py {' '.join(again)}")
         sys.exit(130)
     except (
         UserError,
@@ -63,13 +65,7 @@ def run(config: DictConfig) -> float:
     if resumed is not None:
         checkpoint.check_resumable(resumed, card)
     data.sets  # noqa: B018  everything that is wrong with the data is said here
-    model: Adversarial = hydra.utils.instantiate(config.model)
-    model.card = card
-    try:
-        model.configure_optimizers()
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model.optimizer_g or model.optimizer_d: {error}") from error
-
+    model = build_model(config.model, card)
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
@@ -114,6 +110,17 @@ def run(config: DictConfig) -> float:
         summary.write(results, run_dir / "results.json")
         summary.closing(results, data.test_names)
     return score
+
+
+def build_model(config: DictConfig, card: dict[str, Any]) -> Adversarial:
+    """The system, with its card for the checkpoints; raises UserError for settings that its optimizers refuse."""
+    model: Adversarial = hydra.utils.instantiate(config)
+    model.card = card
+    try:
+        model.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.optimizer_g or model.optimizer_d: {error}") from error
+    return model
 
 
 def check_trainer(trainer: DictConfig) -> None:
@@ -196,7 +203,9 @@ def versions() -> dict[str, str]:
 
 
 def _overrides() -> list[str]:
-    return [override for override in HydraConfig.get().overrides.task if not override.startswith("ckpt_path=")]
+    """This job's overrides as one types them in a shell, without the checkpoint it began from."""
+    overrides = HydraConfig.get().overrides.task
+    return [shlex.quote(override) for override in overrides if not override.startswith("ckpt_path=")]
 
 
 def _sentence(error: BaseException) -> str:
