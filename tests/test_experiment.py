@@ -29,7 +29,7 @@ def train(*overrides: str, folder: Path) -> subprocess.CompletedProcess:
 def refused(configured, capsys, *overrides: str) -> str:
     """The sentence with which a run is refused."""
     with pytest.raises(SystemExit) as stopped:
-        start(configured(list(overrides)))
+        start(configured([*TINY_PIX2PIX, *overrides]))  # tiny: should it not be refused, it fails soon
     message = str(stopped.value.code)
     assert message.startswith("error: ")
     return message
@@ -103,7 +103,7 @@ def test_equal_seeds_give_equal_weights(configured, tmp_path):
         (["trainer.check_val_every_n_epoch=9"], r"trainer.check_val_every_n_epoch=9: 1 to trainer.max_epochs"),
         (["data.batch_size=0"], r"data.batch_size=0"),
         (["data.n_test=-5"], r"data.n_test=-5"),
-        (["trainer=gpu", "trainer.devices=4"], r"trainer.devices=4 .*but this machine has"),
+        (["trainer.accelerator=gpu", "trainer.devices=4"], r"trainer.devices=4 .*but this machine has"),
         (["trainer.devices=0"], r"trainer.devices=0"),
         (["data=pairs", "data.root=absent"], r"absent"),
         (["ckpt_path=absent.ckpt"], r"absent.ckpt: no such file"),
@@ -114,7 +114,7 @@ def test_equal_seeds_give_equal_weights(configured, tmp_path):
     ],
 )
 def test_mistakes_are_one_sentence_before_the_work(configured, capsys, tmp_path, overrides, message):
-    if overrides[0] == "trainer=gpu" and torch.cuda.device_count() >= 4:
+    if overrides[0] == "trainer.accelerator=gpu" and torch.cuda.device_count() >= 4:
         pytest.skip("this machine has four GPUs")
     sentence = refused(configured, capsys, *overrides)
     assert re.search(message, sentence)
