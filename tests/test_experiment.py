@@ -170,6 +170,15 @@ def test_folders_that_cannot_take_a_run_are_refused(tmp_path):
     assert (tmp_path / "used" / "metrics.csv").read_text() == "kept"
 
 
+def test_a_default_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "lightning_logs").write_text("a file where the folder should be")
+    command = [sys.executable, str(ROOT / "train.py")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
+    assert result.returncode == 1
+    folder = re.escape(str(Path("lightning_logs/pix2pix_lattice")))
+    assert re.fullmatch(f"error: hydra.run.dir={folder}/.*cannot be written.*\n", result.stderr)
+
+
 def test_help_explains_groups_and_choices(tmp_path):
     result = train("--help", folder=tmp_path / "run")
     assert result.returncode == 0
