@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -293,3 +294,13 @@ def test_wrong_input_is_said():
     for sites in (np.zeros((3, 3)), np.full((2, 2), np.inf)):
         with pytest.raises(UserError, match="sites has shape"):
             read(np.full((64, 64), 255, np.uint8), sites)
+
+
+def test_a_page_of_noise_takes_little_memory():
+    """An untrained generator draws noise with hundreds of specks; reading it must not need gigabytes."""
+    page = np.random.default_rng(0).integers(0, 256, (160, 160)).astype(np.uint8)
+    tracemalloc.start()
+    assert len(find_sites(page)) > 300
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400e6  # bytes; all pairs of specks against all specks would be over 2e9

@@ -29,6 +29,8 @@ LEAST_WORTH = 0.2  # of a dot in `settled`: near 1 in drawings, 0.3 where blurre
 LEAST_GIRTH = 0.68  # of the dots' radius; half a line's width is at most 0.67
 SHARE = 0.5  # of the picture's own lines: a fainter stretch is a gap
 RIDGE = 0.25  # of the same: a line stands out by less from its sides is a smear; small triangles fill with blur
+LONGEST = 6.0  # median distances to the nearest dot, longest bond; breathing and disorder stretch one to about 3
+MOST_AT_ONCE = 2_000_000  # distances computed at once: a page of noise has many dots
 PAPER = 0.4  # share of a line along which paper has to show on both sides; near its dots other lines may be close
 
 
@@ -360,7 +362,12 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
 
 def inked_pairs(page: Page, sites: np.ndarray, radius: float) -> np.ndarray:
     """(K, 2) pairs of sites with some ink all the way between them."""
-    first, second = np.triu_indices(len(sites), 1)
+    if len(sites) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    tree = cKDTree(sites)
+    spacing = float(np.median(tree.query(sites, k=2)[0][:, 1]))
+    pairs = tree.query_pairs(LONGEST * spacing, output_type="ndarray")
+    first, second = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T.astype(np.int64)
     along = sites[second] - sites[first]
     length = np.sqrt((along**2).sum(axis=1))
     keep = length > 2 * radius + 0.5
@@ -379,6 +386,10 @@ def inked_pairs(page: Page, sites: np.ndarray, radius: float) -> np.ndarray:
 
 def third_sites(sites: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance in px from each pair's segment to the nearest other site beside it: (below, above) of its direction."""
+    if len(pairs) * len(sites) > MOST_AT_ONCE:
+        parts = np.array_split(pairs, len(pairs) * len(sites) // MOST_AT_ONCE + 1)
+        below, above = zip(*(third_sites(sites, part) for part in parts), strict=True)
+        return np.concatenate(below), np.concatenate(above)
     start = sites[pairs[:, 0]]
     along = sites[pairs[:, 1]] - start
     length = np.sqrt((along**2).sum(axis=1))
