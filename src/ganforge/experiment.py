@@ -58,7 +58,7 @@ def run(config: DictConfig) -> float:
     run_dir = Path(config.run_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
-    data: DataModule = hydra.utils.instantiate(config.data)
+    data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
     check_match(config, data)
     resumed = None if config.ckpt_path is None else checkpoint.find(config.ckpt_path, prefer="last")
     card = describe(config, data)
@@ -114,7 +114,7 @@ def run(config: DictConfig) -> float:
 
 def build_model(config: DictConfig, card: dict[str, Any]) -> Adversarial:
     """The system, with its card for the checkpoints; raises UserError for settings that its optimizers refuse."""
-    model: Adversarial = hydra.utils.instantiate(config)
+    model: Adversarial = hydra.utils.instantiate(config, _convert_="all")  # plain lists: checkpoints hold no configs
     model.card = card
     try:
         model.configure_optimizers()
