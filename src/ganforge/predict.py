@@ -12,6 +12,7 @@ from rich.progress import track
 from ganforge import images
 from ganforge.checkpoint import Generator, load_generator
 from ganforge.errors import UserError, require
+from ganforge.folders import make_writable
 from ganforge.lattice import Network, find_sites, read
 from ganforge.networks.layers import infer
 
@@ -123,10 +124,4 @@ def _check(sources: list[Path], channels: int, output: Path, written: list[Path]
         except UserError as error:
             broken.append(str(error))
     require(not broken, "; ".join(broken))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot be written ({error.strerror}); choose another folder") from error
+    make_writable(output, f"--output {output}")

@@ -9,6 +9,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ganforge.errors import UserError
+from ganforge.folders import make_writable
+
 
 class Preflight(Callback):
     """Ends with one sentence where the run's folder cannot be written, or already holds a run."""
@@ -27,11 +30,8 @@ def check_folder(folder: Path, name: str) -> None:
     if "LOCAL_RANK" in os.environ:  # a further process of a run that has begun
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        sys.exit(f"error: {name}={folder}: this folder cannot be written ({error.strerror}); choose another")
+        make_writable(folder, f"{name}={folder}")
+    except UserError as error:
+        sys.exit(f"error: {error}")
     if (folder / "metrics.csv").exists() or (folder / "results.json").exists():
         sys.exit(f"error: {name}={folder}: already holds a run, which is not overwritten; choose another folder")
