@@ -71,6 +71,17 @@ def test_resuming_with_another_network_is_refused(configured, trained):
         run(configured([*TINY_PIX2PIX, *LATTICE, "model.generator.depth=4", f"ckpt_path={trained}"], "other"))
 
 
+@pytest.mark.parametrize("key", sorted(checkpoint.CARD))
+def test_a_card_that_lacks_something_is_refused(configured, trained, tmp_path, key):
+    contents = checkpoint.load(trained)
+    del contents["ganforge"][key]
+    torch.save(contents, tmp_path / "changed.ckpt")
+    with pytest.raises(UserError, match=f"does not say its {key}"):
+        checkpoint.load_generator(tmp_path / "changed.ckpt")
+    with pytest.raises(UserError, match=f"does not say its {key}"):
+        run(configured([*TINY_PIX2PIX, *LATTICE, f"ckpt_path={tmp_path / 'changed.ckpt'}"], "resumed"))
+
+
 class Bomb:
     def __reduce__(self):
         return (Path.touch, (Path("exploded"),))

@@ -10,6 +10,9 @@ from torch import nn
 
 from ganforge.errors import UserError, require
 
+# What every card says, and its type; `ganforge.experiment.describe` writes it.
+CARD = {"generator": dict, "norm_mode": str, "size": int, "fit_to_size": str, "provides": list, "config": dict}
+
 
 @dataclass(frozen=True)
 class Generator:
@@ -55,6 +58,8 @@ def load(path: str | Path) -> dict[str, Any]:
         isinstance(contents, dict) and isinstance(contents.get("ganforge"), dict) and "state_dict" in contents,
         f"{path}: is a file of another program; ganforge reads the checkpoints that it wrote",
     )
+    missing = [name for name, kind in CARD.items() if not isinstance(contents["ganforge"].get(name), kind)]
+    require(not missing, f"{path}: does not say its {', '.join(missing)}; it was changed, or is of another version")
     return contents
 
 
@@ -90,7 +95,6 @@ def load_generator(path: str | Path) -> Generator:
     path = find(path)
     contents = load(path)
     card = contents["ganforge"]
-    require("generator" in card, f"{path}: does not say which generator it holds")
     network = build_generator(card["generator"], path)
     state = contents["state_dict"]
     prefix = "generator_ema." if any(name.startswith("generator_ema.") for name in state) else "generator."
@@ -106,8 +110,10 @@ def load_generator(path: str | Path) -> Generator:
 
 def check_resumable(path: Path, card: dict[str, Any]) -> None:
     """Raise UserError where the checkpoint at `path` is not one of the same networks as `card` describes."""
-    theirs, ours = load(path)["ganforge"]["config"]["model"], card["config"]["model"]
+    theirs, ours = load(path)["ganforge"]["config"].get("model"), card["config"]["model"]
     for network in ("generator", "discriminator"):
+        known = isinstance(theirs, dict) and isinstance(theirs.get(network), dict)
+        require(known, f"{path}: does not say which {network} it was trained with, so it cannot be resumed")
         differing = [
             f"model.{network}.{name}={ours[network].get(name)} but {theirs[network].get(name)} in the checkpoint"
             for name in {**theirs[network], **ours[network]}
