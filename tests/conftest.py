@@ -1,8 +1,10 @@
 """Shared by the tests: configs composed in this process, a tiny paired data set in memory."""
 
+import gzip
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -10,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
+from PIL import Image
 
 from ganforge.data.module import DataModule
 
@@ -56,6 +59,60 @@ def configured(tmp_path):
     HydraConfig.instance().cfg = None
 
 
+# The smallest networks of those models that have no base_channels.
+WIDTHS = {
+    "gan": ["model.generator.widths=[8,8]", "model.discriminator.widths=[8]"],
+    "r3gan": ["model.generator.widths={0}", "model.discriminator.widths={0}"],
+}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A folder for every data set that reads files: pairs side by side, digits, pictures of two classes."""
+    rng = np.random.default_rng(0)
+    for name, shape, where in (
+        ("pairs", (32, 64, 3), [""]),
+        ("image_folder", (40, 36, 3), ["plain", "striped"]),
+    ):
+        for below in where:
+            (tmp_path / name / below).mkdir(parents=True)
+            for index in range(10):
+                picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+                picture.save(tmp_path / name / below / f"{index}.png")
+    write_digits(tmp_path / "mnist", rng)
+    return tmp_path
+
+
+def write_digits(folder, rng, train: int = 60, test: int = 20) -> None:
+    """The four files of MNIST with random pictures, the labels in turn."""
+    folder.mkdir()
+    for part, n in (("train", train), ("t10k", test)):
+        pictures = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        header = np.array([0x803, n, 28, 28], dtype=">i4").tobytes()
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + pictures.tobytes()))
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        header = np.array([0x801, n], dtype=">i4").tobytes()
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header + labels.tobytes()))
+
+
+def overrides_for(data: str, folders) -> list[str]:
+    """The overrides that make a data set tiny and find its files."""
+    if data == "lattice":
+        return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null"]
+    if data == "mnist":
+        return ["data=mnist", f"data.root={folders / 'mnist'}", "data.n_heldout=20", "evaluation=pixels"]
+    small = [f"data={data}", f"data.root={folders / data}", "data.size=32"]
+    return small if data == "pairs" else [*small, "evaluation=pixels"]
+
+
+def overrides_for_model(model: str, size: int = 32) -> list[str]:
+    if model == "pix2pix":
+        return ["model.generator.depth=3", *TINY_PIX2PIX]
+    widths = [width.format([16] * 4 if size == 32 else [16] * 3) for width in WIDTHS.get(model, [])]
+    base = [f"model.{network}.base_channels=4" for network in ("generator", "discriminator")]
+    return [f"model={model}", *(widths or base), *(setting for setting in TINY if "base_channels" not in setting)]
+
+
 class Pairs(torch.utils.data.Dataset):
     """n random pairs of grey pictures: the target is the negative of the source."""
 
@@ -86,10 +143,38 @@ class TinyPairs(DataModule):
         return f"negatives of {self.n_train}"
 
 
+class Pictures(Pairs):
+    """n random grey pictures, with labels in turn where there are classes."""
+
+    def __init__(self, n: int, size: int, classes: int = 0):
+        super().__init__(n, size)
+        self.classes = classes
+
+    def __getitem__(self, index: int) -> dict:
+        label = {"label": index % self.classes} if self.classes else {}
+        return {"image": self.source[index % len(self)], "index": index, **label}
+
+
 class TinyImages(TinyPairs):
-    """Pictures without partners."""
+    """Pictures without partners; with classes where asked."""
 
     provides = frozenset({"image"})
+
+    def __init__(self, *, classes: int = 0, **options):
+        super().__init__(**options)
+        self.classes = classes
+
+    def datasets(self) -> dict:
+        counts = {"train": self.n_train, "val": 2, "test": 2}
+        return {name: Pictures(n, self.size, self.classes) for name, n in counts.items()}
+
+
+class Rows:
+    """Rows that a system logs."""
+
+    def __init__(self, system):
+        self.rows = []
+        system.record = lambda values: self.rows.append({name: float(value) for name, value in values.items()})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from conftest import TinyPairs
+from conftest import Rows, TinyPairs
 from ganforge.errors import UserError
 from ganforge.networks import PatchGAN, UNet
 from ganforge.objectives import vanilla
@@ -90,14 +90,6 @@ def vars_of(system: Pix2Pix) -> dict:
         "schedule_g": schedule_g,
         "schedule_d": schedule_d,
     }
-
-
-class Rows:
-    """Rows that the system logs."""
-
-    def __init__(self, system):
-        self.rows = []
-        system.record = lambda values: self.rows.append({name: float(value) for name, value in values.items()})
 
 
 def test_steps_equal_a_plain_pytorch_loop(fit):

@@ -2,14 +2,14 @@
 
 import json
 
-import numpy as np
+import hydra
 import pytest
 from omegaconf import OmegaConf
-from PIL import Image
 
-from conftest import ROOT, TINY_PIX2PIX
+from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
+from ganforge.errors import UserError
 from ganforge.experiment import run
-from ganforge.networks import GENERATORS
+from ganforge.networks import TRANSLATORS
 from ganforge.networks.unet import unet_depth
 
 CHOICES = {
@@ -19,56 +19,47 @@ CHOICES = {
 }
 
 
-@pytest.fixture
-def pairs_folder(tmp_path):
-    """Ten side-by-side pairs, 64 x 32 px."""
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for index in range(10):
-        Image.fromarray(rng.integers(0, 256, (32, 64, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    return folder
-
-
-def check_run(results: dict, run_dir) -> None:
-    assert results["images_seen"] == 4
-    assert results["test/l1"] > 0
+def check_run(results: dict, run_dir, images: int = 4) -> None:
+    assert results["images_seen"] == images
+    assert results["test/l1" if "test/l1" in results else "test/swd"] > 0
     assert (run_dir / "metrics.csv").is_file() or (run_dir / "tensorboard").is_dir() or (run_dir / "wandb").is_dir()
     for name in ("best_checkpoint", "last_checkpoint", "grid"):
         assert (run_dir / results[name]).is_file()
 
 
-def overrides_for(data: str, pairs_folder) -> list[str]:
-    small = ["data.size=32", "model.generator.depth=3"]
-    if data == "lattice":
-        return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
-    return [f"data={data}", f"data.root={pairs_folder}", *small]
-
-
 @pytest.mark.parametrize("data", CHOICES["data"])
 @pytest.mark.parametrize("model", CHOICES["model"])
-def test_every_model_trains_on_every_data_that_fits(configured, pairs_folder, tmp_path, model, data):
-    returned = run(configured([f"model={model}", *overrides_for(data, pairs_folder), *TINY_PIX2PIX]))
+def test_every_model_trains_on_every_data_that_fits(configured, folders, tmp_path, model, data):
+    size = 28 if data == "mnist" else 32
+    config = configured([f"model={model}", *overrides_for(data, folders), *overrides_for_model(model, size)])
+    needs, provides = (hydra.utils.get_class(node._target_) for node in (config.model, config.data))
+    if not needs.needs <= provides.provides:
+        with pytest.raises(UserError, match=f"model={model} needs .* but data={data} provides .*; use data="):
+            run(config)
+        return
+    returned = run(config)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     check_run(results, tmp_path / "run")
-    monitor = "best/val/bond_f1" if data == "lattice" else "best/val/l1"
+    monitor = {"lattice": "best/val/bond_f1", "pairs": "best/val/l1"}.get(data, "best/val/swd")
     assert returned == pytest.approx(results[monitor])
 
 
-@pytest.mark.parametrize("generator", sorted(GENERATORS))
-def test_every_generator_trains(configured, pairs_folder, tmp_path, generator):
-    chosen = [f"model.generator._target_={generator}", "data=pairs", f"data.root={pairs_folder}", "data.size=32"]
-    run(configured([*chosen, *TINY_PIX2PIX]))
+@pytest.mark.parametrize("generator", sorted(TRANSLATORS))
+def test_every_translator_trains(configured, folders, tmp_path, generator):
+    chosen = [f"model.generator._target_={generator}", "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32"]
+    run(configured([*chosen, "model.generator.depth=3", *TINY_PIX2PIX]))
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 
 
 @pytest.mark.parametrize("experiment", CHOICES["experiment"])
-def test_every_experiment_starts_and_steps(configured, pairs_folder, tmp_path, experiment):
-    data = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml").get("name", "")
-    lattice = data.startswith("lattice")
+def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experiment):
+    recipe = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml")
+    chosen = {key: value for entry in recipe.defaults if OmegaConf.is_dict(entry) for key, value in entry.items()}
+    model = chosen.get("override /model", "pix2pix")
+    data = chosen.get("override /data", "lattice")
     small = [
-        *(overrides_for("lattice", None)[1:] if lattice else overrides_for("pairs", pairs_folder)[1:]),
-        *TINY_PIX2PIX,
+        *(setting for setting in overrides_for(data, folders) if not setting.startswith("data=")),
+        *(setting for setting in overrides_for_model(model, 28 if data == "mnist" else 32) if "model=" not in setting),
         "trainer.check_val_every_n_epoch=1",
     ]
     run(configured([f"experiment={experiment}", *small]))
@@ -79,7 +70,7 @@ def test_every_experiment_starts_and_steps(configured, pairs_folder, tmp_path, e
     "override",
     [f"{group}={name}" for group in ("trainer", "evaluation", "callbacks", "logger") for name in CHOICES[group]],
 )
-def test_every_other_choice_composes_and_trains(configured, pairs_folder, tmp_path, override, monkeypatch):
+def test_every_other_choice_composes_and_trains(configured, folders, tmp_path, override, monkeypatch):
     if override == "trainer=gpu":
         import torch
 
@@ -87,7 +78,8 @@ def test_every_other_choice_composes_and_trains(configured, pairs_folder, tmp_pa
             pytest.skip("no GPU on this machine")
     monkeypatch.setenv("WANDB_MODE", "offline")
     offline = ["logger.wandb.mode=offline"] if override == "logger=wandb" else []
-    run(configured([override, *overrides_for("pairs", pairs_folder), *TINY_PIX2PIX, *offline]))
+    small = [setting for setting in overrides_for("pairs", folders) if not setting.startswith("evaluation=")]
+    run(configured([override, *small, "model.generator.depth=3", *TINY_PIX2PIX, *offline]))
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 
 

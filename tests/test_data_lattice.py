@@ -79,6 +79,29 @@ def test_the_lattices_take_turns(lattice):
     assert [data.sets["test"].network(index).lattice for index in range(4)] == ["honeycomb", "square"] * 2
 
 
+def test_labels_name_the_lattice_of_each_picture(lattice):
+    data = lattice("data.test_lattices=[honeycomb,square]")
+    assert data.class_names == ("kagome", "square", "triangular", "honeycomb")
+    for split in ("train", "val", "test"):
+        dataset = data.sets[split]
+        shown = [dataset.network(index).lattice for index in range(len(dataset))]
+        assert [data.class_names[label] for label in data.real_labels(split)] == shown
+        assert [data.class_names[dataset[index]["label"]] for index in range(len(dataset))] == shown
+    assert data.class_names[data.sets["train"][6 * 5 + 1]["label"]] == data.sets["train"].network(31).lattice
+
+
+@pytest.mark.parametrize("fresh", ["true", "false"])
+def test_real_pictures_are_the_targets_without_augmentation(lattice, fresh):
+    data = lattice(f"data.fresh={fresh}")
+    for split, n in (("train", 6), ("val", 4), ("test", 5)):
+        real = data.real(split)
+        assert len(list(real)) == n
+        assert real[1].dtype == torch.uint8 and real[1].shape == (1, 128, 128)
+        assert np.array_equal(real[1][0].numpy(), data.sets[split].drawing(1).target)
+    expected = ((data.sets["test"][4]["target"] + 1) * 127.5).round().to(torch.uint8)
+    assert torch.equal(data.real("test")[4], expected)
+
+
 def test_augmentation_turns_source_and_target_alike(lattice):
     data = lattice("data.fresh=false", "data.n_train=2", "data.batch_size=1")
     dataset = data.sets["train"]

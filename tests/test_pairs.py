@@ -427,6 +427,21 @@ def test_wrong_arguments_are_named_as_on_the_command_line(tmp_path, changes):
         data(tmp_path, **changes)
 
 
+def test_real_pictures_are_the_resized_targets_of_a_split(tmp_path):
+    noise_pairs(tmp_path, count=6)
+    for direction, keep in (("AtoB", 2**20), ("BtoA", 0)):
+        module = data(tmp_path, size=16, direction=direction, cache_bytes=keep, layout="side_by_side")
+        for split in ("train", "val", "test"):
+            pairs = module.sets[split].pairs
+            real = list(module.real(split))
+            assert len(real) == len(pairs)
+            for pair, shown in zip(pairs, real, strict=True):
+                _, target = load_pair(pair, source_channels=3, target_channels=3, direction=direction)
+                assert shown.dtype == torch.uint8
+                assert np.array_equal(shown.permute(1, 2, 0).numpy(), images.resize(target, (16, 16)))
+            assert module.real_labels(split) is None
+
+
 def test_fingerprint_is_of_names_contents_and_splits(tmp_path):
     for copy in ("one", "two"):
         write_set(tmp_path / copy, "side_by_side", range(10))

@@ -63,9 +63,12 @@ def load(path: str | Path) -> dict[str, Any]:
     return contents
 
 
-def _plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a value from a config is numbers and words, in lists and dicts; nothing to be built or looked up."""
+    if isinstance(value, dict):
+        return "_target_" not in value and all(isinstance(key, str) and is_plain(v) for key, v in value.items())
     if isinstance(value, list):
-        return all(map(_plain, value))
+        return all(map(is_plain, value))
     return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
@@ -82,7 +85,7 @@ def build_generator(config: dict[str, Any], path: Path) -> nn.Module:
         target in GENERATORS,
         f"{path}: names {target!r} as its generator; only {', '.join(GENERATORS)} are built from a checkpoint",
     )
-    strange = [name for name, value in config.items() if not _plain(value)]
+    strange = [name for name, value in config.items() if not is_plain(value)]
     require(not strange, f"{path}: its generator has values that are not plain numbers or words: {', '.join(strange)}")
     try:
         return GENERATORS[target](**config)

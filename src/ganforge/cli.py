@@ -35,9 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Translate pictures with a trained model. Each is written under its own name at its own size; for "
         "a model of mechanical networks also the network that was read from it (.json, .graphml).",
     )
-    predict.add_argument(
-        "checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt"
-    )
+    _run_argument(predict)
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
     predict.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
@@ -46,7 +44,137 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
     predict.set_defaults(run=_predict)
+
+    sample = commands.add_parser(
+        "sample",
+        help="draw new pictures with a trained model",
+        description="Draw new pictures with a model trained on pictures: numbered PNGs in DIR and a grid of the first "
+        "64 beside it. Equal seeds give equal files.",
+    )
+    _run_argument(sample)
+    sample.add_argument("-n", type=int, default=64, metavar="N", help="how many (default %(default)s)")
+    sample.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
+    sample.add_argument("--class", dest="class_name", metavar="NAME", help="all of one class; else they take turns")
+    sample.add_argument("--truncation", type=float, metavar="T", help="draw latents within T standard deviations")
+    sample.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
+    sample.add_argument("--batch-size", type=int, default=64, metavar="B", help="how many are drawn at a time")
+    sample.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
+    sample.set_defaults(run=_sample)
+
+    walk = commands.add_parser(
+        "interpolate",
+        help="walk between the pictures of a trained model",
+        description="Walk between pictures that `ganforge sample` numbered (spherical interpolation of their latents), "
+        "and calculate with them: walk.png, walk.gif, arithmetic.png.",
+    )
+    _run_argument(walk)
+    walk.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
+    walk.add_argument("--walk", default="0,1,2,3", metavar="I,J,...", help="picture numbers (default %(default)s)")
+    walk.add_argument("--steps", type=int, default=8, metavar="N", help="from one to the next (default %(default)s)")
+    walk.add_argument("--arithmetic", metavar="SETS", help="such as 3,5-1,2+4: means of latents, added and taken away")
+    walk.add_argument("--class", dest="class_name", metavar="NAME", help="of a conditional model")
+    walk.add_argument("--seed", type=int, default=0, metavar="S", help="of the pictures (default %(default)s)")
+    walk.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
+    walk.set_defaults(run=_interpolate)
+
+    judge = commands.add_parser(
+        "evaluate",
+        help="the table of a run again, or of two folders of pictures",
+        description="Print the numbers of a run's model again, or of a folder of pictures against another one.",
+    )
+    judge.add_argument("subject", metavar="RUN_OR_FOLDER", help="a run, a .ckpt, or with --against a folder")
+    judge.add_argument("--against", metavar="FOLDER", help="compare the two folders of pictures")
+    judge.add_argument("--images", metavar="FOLDER", help="judge these pictures in place of what the run generates")
+    judge.add_argument("--metrics", metavar="M,...", help="of fid, kid, is, precision, recall; default: the run's")
+    judge.add_argument("--extractor", metavar="FILE", help="of ganforge extractor, in place of Inception")
+    judge.add_argument("--weights", metavar="FILE", help="of Inception; default: torch-fidelity's download")
+    judge.add_argument("-n", type=int, metavar="N", help="how many are generated; default: as at the end of the run")
+    judge.add_argument("--output", "-o", metavar="FILE", help="write the numbers as JSON")
+    judge.add_argument("--overwrite", action="store_true", help="replace FILE")
+    judge.set_defaults(run=_evaluate)
+
+    extractor = commands.add_parser(
+        "extractor",
+        help="train a classifier of your own classes for evaluation=domain",
+        description="Train a small classifier on a labelled data set; evaluation=domain compares pictures by its "
+        "features. DATA are overrides as for train.py, such as data=mnist or data=image_folder data.root=FOLDER.",
+    )
+    extractor.add_argument("overrides", metavar="DATA", nargs="+", help="data=... and data.NAME=VALUE")
+    extractor.add_argument("--name", metavar="NAME", help="stands in the names of its numbers (default: DATA_cnn)")
+    extractor.add_argument(
+        "--output", "-o", metavar="FILE", help="default: lightning_logs/extractors/NAME.pt in this folder"
+    )
+    extractor.add_argument("--epochs", type=int, default=4, metavar="N", help="default %(default)s")
+    extractor.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
+    extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
+    extractor.set_defaults(run=_extractor)
     return parser
+
+
+def _run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from ganforge.sample import sample
+
+    sample(
+        options.checkpoint,
+        options.n,
+        options.output,
+        class_name=options.class_name,
+        truncation=options.truncation,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        overwrite=options.overwrite,
+    )
+
+
+def _interpolate(options: argparse.Namespace) -> None:
+    from ganforge.errors import require
+    from ganforge.sample import interpolate
+
+    numbers = options.walk.replace(" ", "").split(",")
+    require(all(number.isdigit() for number in numbers), f"--walk {options.walk}: picture numbers, such as 0,5,7")
+    interpolate(
+        options.checkpoint,
+        options.output,
+        walk=[int(number) for number in numbers],
+        steps=options.steps,
+        arithmetic=options.arithmetic,
+        class_name=options.class_name,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from ganforge.evaluate import evaluate
+
+    evaluate(
+        options.subject,
+        against=options.against,
+        pictures=options.images,
+        metrics=options.metrics.split(",") if options.metrics else None,
+        extractor=options.extractor,
+        weights=options.weights,
+        n=options.n,
+        output=options.output,
+        overwrite=options.overwrite,
+    )
+
+
+def _extractor(options: argparse.Namespace) -> None:
+    from ganforge.extractors import train
+
+    train(
+        options.overrides,
+        name=options.name,
+        output=options.output,
+        epochs=options.epochs,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -27,6 +27,12 @@ from ganforge.systems import Adversarial
 
 CONF = Path(__file__).parents[2] / "conf"
 
+# What a user can do where data lack something that they could provide.
+REMEDIES = {
+    "label": "labels come from one folder a class, and data.n_labels must be null",
+    "some_labels": "labels come from one folder a class",
+}
+
 OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
 
 
@@ -60,6 +66,8 @@ def run(config: DictConfig) -> float:
 
     data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
     check_match(config, data)
+    if "n_classes" in config.data:
+        config.data.n_classes = len(data.class_names) or None
     resumed = None if config.ckpt_path is None else checkpoint.find(config.ckpt_path, prefer="last")
     card = describe(config, data)
     if resumed is not None:
@@ -88,10 +96,19 @@ def run(config: DictConfig) -> float:
     best, last = (callbacks[name].best_model_path for name in ("best", "last"))
     score = float(callbacks["best"].best_model_score)
     images_seen = model.images_seen
+    # The networks as they are now, unless they are those of the best validation; then these.
+    best_is_final = checkpoint.load(best)["ganforge"]["images_seen"] == images_seen
+    if not best_is_final:
+        evaluation.prefix = "final/"
+        trainer.test(model, datamodule=data, verbose=False)
+        evaluation.prefix = ""
     trainer.test(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+    if best_is_final:
+        evaluation.repeat_as("final/", data.test_names)
 
     results = {
         **evaluation.results,
+        "evaluation": evaluation.descriptions,
         f"best/{monitor}": score,
         "images_seen": images_seen,
         "best_checkpoint_images_seen": model.images_seen,
@@ -100,6 +117,7 @@ def run(config: DictConfig) -> float:
         "best_checkpoint": best,
         "last_checkpoint": last,
         "grid": str(callbacks["grid"].last_grid) if "grid" in callbacks else None,
+        "warnings": callbacks["health"].warnings if "health" in callbacks else [],
         "run_dir": str(run_dir),
         "precision": str(trainer.precision),
         "seed": config.seed,
@@ -162,9 +180,10 @@ def check_match(config: DictConfig, data: DataModule) -> None:
         return
     chosen = HydraConfig.get().runtime.choices
     fitting = [path.stem for path in sorted((CONF / "data").glob("*.yaml")) if needs <= _provides(path)]
+    remedies = "".join(f"{REMEDIES[name]}; " for name in sorted(needs - data.provides) if name in REMEDIES)
     raise UserError(
         f"model={chosen['model']} needs {', '.join(sorted(needs))} data, but data={chosen['data']} provides "
-        f"{', '.join(sorted(data.provides))}; use data={' or data='.join(fitting)}"
+        f"{', '.join(sorted(data.provides))}; {remedies}use data={' or data='.join(fitting)}"
     )
 
 
@@ -180,6 +199,8 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "norm_mode": resolved["model"].get("norm_mode", "running"),
         "source_channels": resolved["data"].get("source_channels"),
         "target_channels": resolved["data"].get("target_channels"),
+        "channels": resolved["data"].get("channels"),
+        "class_names": list(data.class_names),
         "size": data.size,
         "fit_to_size": data.fit_to_size,
         "provides": sorted(data.provides),

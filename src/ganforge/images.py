@@ -4,31 +4,35 @@ Arrays of pictures are uint8 (H, W, C) with C = 1 (grey) or 3 (RGB); arrays for 
 [-1, 1].
 """
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ganforge.errors import UserError, require
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 _SAVE_OPTIONS = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
+_EDGE_BYTES = 2**19
 _PHOTOMETRIC = 262  # TIFF tag; 0 means that the value 0 is white
 
 
-def read(path: str | Path, channels: int) -> np.ndarray:
+def read(path: str | Path, channels: int, background: str = "white") -> np.ndarray:
     """Read one picture as uint8 (H, W, channels); channels is 1 (grey) or 3 (RGB).
 
     Deep pictures keep their range: 16-bit and integer grey is scaled by 65535 -> 255, float grey (TIFF) from [0, 1];
     the scale never depends on the picture, so that pictures stay comparable, and values outside it are an error.
-    16-bit colour is reduced to 8 bits by Pillow. Transparency is composited on white, the EXIF orientation is
-    applied, channels beyond the colour are dropped, and of several frames the first is read.
+    16-bit colour is reduced to 8 bits by Pillow. Transparency is composited on the background, the EXIF orientation
+    is applied, channels beyond the colour are dropped, and of several frames the first is read.
 
-    Raises UserError, naming the file, when the file does not decode in full.
+    background: an opaque colour by name or as "#rrggbb". Raises UserError, naming the file, when it does not decode in
+    full.
     """
     require(channels in (1, 3), f"channels={channels}: pictures are read with 1 (grey) or 3 (RGB) channels")
+    colour = opaque(background)
     try:
         # Opened here, because Pillow maps files that it opens itself, and mapped TIFFs are turned wrongly (13.0).
         with open(path, "rb") as file, Image.open(file) as image:
@@ -39,7 +43,7 @@ def read(path: str | Path, channels: int) -> np.ndarray:
             return np.repeat(grey[..., None], channels, axis=2)
         if upright.has_transparency_data:
             upright = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, (*colour, 255)), upright)
         array = np.array(upright.convert("L" if channels == 1 else "RGB"))
     except Exception as error:  # decoders of damaged files raise nearly anything
         if isinstance(error, UnidentifiedImageError):
@@ -50,6 +54,16 @@ def read(path: str | Path, channels: int) -> np.ndarray:
             f"{path}: does not decode ({reason}); replace it by a complete PNG, JPEG, TIFF, BMP or WebP file"
         ) from error
     return array.reshape(*array.shape[:2], channels)
+
+
+def opaque(colour: str) -> tuple[int, int, int]:
+    """(red, green, blue) of a colour given by name or as "#rrggbb"; raises UserError for anything else."""
+    try:
+        values = ImageColor.getrgb(colour)
+    except (ValueError, AttributeError):
+        values = ()
+    require(len(values) == 3, f"background={colour}: an opaque colour such as white, black, or '#c0ffee'")
+    return values
 
 
 def write(path: str | Path, array: np.ndarray) -> None:
@@ -81,6 +95,16 @@ def from_unit(array: np.ndarray) -> np.ndarray:
     """Float (C, H, W) in [-1, 1] -> uint8 (H, W, C), rounded; values outside are clipped. The inverse of to_unit."""
     scaled = np.rint((array.transpose(1, 2, 0) + 1) * 127.5)
     return np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8))
+
+
+def ends(path: Path) -> bytes:
+    """The whole of a file up to 1 MiB, else its first and last 512 KiB: enough to tell pictures apart."""
+    with path.open("rb") as file:
+        head = file.read(2 * _EDGE_BYTES)
+        if path.stat().st_size <= len(head):
+            return head
+        file.seek(-_EDGE_BYTES, os.SEEK_END)
+        return head[:_EDGE_BYTES] + file.read()
 
 
 def list_images(folder: str | Path) -> list[Path]:

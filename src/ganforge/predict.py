@@ -14,6 +14,7 @@ from ganforge.checkpoint import Generator, load_generator
 from ganforge.errors import UserError, require
 from ganforge.folders import make_writable
 from ganforge.lattice import Network, find_sites, read
+from ganforge.networks import TRANSLATORS
 from ganforge.networks.layers import infer
 
 
@@ -32,6 +33,10 @@ def predict(
     UserError before the first picture is translated.
     """
     generator = load_generator(checkpoint)
+    require(
+        isinstance(generator.network, tuple(TRANSLATORS.values())),
+        f"{generator.path}: this model draws pictures from noise; use ganforge sample",
+    )
     reads_networks = "networks" in generator.card["provides"]
     channels = generator.card["source_channels"]
     sources = _sources(pictures)

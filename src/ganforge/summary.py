@@ -46,24 +46,74 @@ def write(results: dict[str, Any], path: Path) -> None:
 def closing(results: dict[str, Any], test_names: list[str]) -> None:
     """The tables at the end, and where everything was written."""
     console = Console()
-    for name in test_names:
-        if f"{name}/bond_f1" in results:
-            console.print(_network_table(results, name))
-    rest = Table(box=box.SIMPLE_HEAD)
-    rest.add_column("")
-    for name in test_names:
-        rest.add_column(name, justify="right")
-    for key in ("site_recall", "site_shift_px", "l1", "psnr", "ssim"):
-        if f"{test_names[0]}/{key}" in results:
-            rest.add_row(key, *(f"{results[f'{name}/{key}']:.4f}" for name in test_names))
-    console.print(rest)
+    tables(results, test_names, console)
     console.print(
         f"{results['images_seen']} images in {results['duration_s']:.0f} s, "
         f"{results['images_per_second']:.1f} images/s while training"
     )
+    for warning in results["warnings"]:
+        console.print(f"warning: {warning}", soft_wrap=True)
     for name in ("best_checkpoint", "last_checkpoint", "grid"):
         console.print(f"{name.replace('_', ' ')}: {results[name]}", soft_wrap=True)
     console.print(f"numbers: {Path(results['run_dir']) / 'results.json'}", soft_wrap=True)
+
+
+def tables(results: dict[str, Any], test_names: list[str], console: Console) -> None:
+    """The numbers of the test sets, with intervals, and what is behind them."""
+    for name in test_names:
+        if f"{name}/bond_f1" in results:
+            console.print(_network_table(results, name))
+    console.print(_numbers(results, test_names))
+    for name, said in results["evaluation"].items():
+        if name == f"{test_names[0]}/fidelity":
+            console.print(
+                f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
+                f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
+                f"{said['resizer']}; in brackets 95 % intervals",
+                soft_wrap=True,
+            )
+            if said.get("advice"):
+                console.print(said["advice"], soft_wrap=True)
+        if said.get("memorized/picture") and name.startswith(test_names[0]):
+            console.print(f"beside their nearest training pictures: {said['memorized/picture']}", soft_wrap=True)
+
+
+def _numbers(results: dict[str, Any], names: list[str]) -> Table:
+    """A row a number; columns: the best weights on each test set, and the final weights on the first."""
+    columns = {name: f"{name}/" for name in names}
+    if any(key.startswith("final/") for key in results):
+        columns = {f"{names[0]}, best": f"{names[0]}/", f"{names[0]}, final": f"final/{names[0]}/"} | {
+            name: f"{name}/" for name in names[1:]
+        }
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    rows = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
+    in_other_table = ("bond_", "network", "baseline/", "classes/")
+    details = ("/low", "/high", "/std", "/images", "generated_images")
+    for row in rows:
+        if not row.startswith(in_other_table) and not row.endswith(details):
+            table.add_row(row, *(_cell(results, prefix + row) for prefix in columns.values()))
+    for group in dict.fromkeys(row.rsplit("/", 1)[0] for row in rows if row.startswith("classes/")):
+        shares = {
+            prefix: [
+                v for key, v in results.items() if key.startswith(f"{prefix}{group}/") and not key.endswith(details)
+            ]
+            for prefix in columns.values()
+        }
+        cells = [f"{100 * min(values):.1f} to {100 * max(values):.1f} %" for values in shares.values() if values]
+        table.add_row(f"{group} (share of each)", *cells)
+    return table
+
+
+def _cell(results: dict[str, Any], key: str) -> str:
+    if results.get(key) is None:
+        return ""
+    value = f"{results[key]:.4f}"
+    if f"{key}/low" in results:
+        value += f" [{results[f'{key}/low']:.4f}, {results[f'{key}/high']:.4f}]"
+    return value
 
 
 def _network_table(results: dict[str, Any], name: str) -> Table:

@@ -4,66 +4,96 @@ import copy
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from ganforge.data.module import DataModule
+from ganforge.errors import require
 
 
 class Evaluation(pl.Callback):
     """Feeds generated images to those metrics whose needs the data meets; logs `val/...` and keeps `results`.
 
-    metrics: name -> an object with `needs`, `stages`, `monitor`, update(batch, generated, dataset), compute(), reset().
-    A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set. `baseline/x` of the test set
-    keeps its name.
+    metrics: name -> an object with `needs`, `stages`, `monitor`, update(batch, generated, dataset), compute(), reset(),
+    and where it wants them prepare(data), called before training starts, describe(), and `stage`, set to "val" or
+    "test" before the first update.
+
+    A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
+    `baseline/x` of the test set keeps its name. `descriptions` says how each metric was computed.
     """
 
     def __init__(self, *, metrics: dict[str, Any]):
-        self.metrics = list(metrics.values())
-        self.running: dict[str, list[Any]] = {}
+        self.metrics = metrics
+        self.running: dict[str, dict[str, Any]] = {}
         self.results: dict[str, float] = {}
+        self.descriptions: dict[str, dict[str, Any]] = {}
+        self.prefix = ""
 
     def choose(self, data: DataModule) -> None:
-        """Drop the metrics whose needs this data does not meet."""
-        self.metrics = [metric for metric in self.metrics if metric.needs <= data.provides]
+        """Drop the metrics whose needs this data does not meet, and let the others look at it."""
+        self.metrics = {name: metric for name, metric in self.metrics.items() if metric.needs <= data.provides}
+        require(
+            any(metric.monitor for metric in self.metrics.values()),
+            f"evaluation: none of its metrics can compare checkpoints on {type(data).__name__}; choose another one",
+        )
+        for metric in self.metrics.values():
+            if hasattr(metric, "prepare"):
+                metric.prepare(data)
 
     @property
     def monitor(self) -> tuple[str, str]:
         """(name, "min" or "max") of the number by which checkpoints are compared: the first metric's."""
-        name, mode = next(metric.monitor for metric in self.metrics if metric.monitor)
+        name, mode = next(metric.monitor for metric in self.metrics.values() if metric.monitor)
         return f"val/{name}", mode
 
-    def _begin(self, module: pl.LightningModule, stage: str, names: list[str]) -> None:
-        fitting = [metric for metric in self.metrics if stage in metric.stages]
+    def repeat_as(self, prefix: str, names: list[str]) -> None:
+        """Repeat the numbers of the test sets under another prefix: those of the same weights."""
+        tests = tuple(f"{name}/" for name in names)
+        self.results |= {f"{prefix}{key}": v for key, v in self.results.items() if key.startswith(tests)}
+
+    def begin(self, stage: str, names: list[str], device: torch.device) -> None:
+        """Fresh metrics for each of these data sets. With a prefix, further weights are judged: by what can compare."""
+        fitting = {
+            title: metric
+            for title, metric in self.metrics.items()
+            if stage in metric.stages and (metric.monitor or not self.prefix)
+        }
         self.running = {name: copy.deepcopy(fitting) for name in names}
         for metrics in self.running.values():
-            for metric in metrics:
+            for metric in metrics.values():
+                metric.stage = stage
                 if isinstance(metric, nn.Module):
-                    metric.to(module.device)
+                    metric.to(device)
 
-    def _update(self, trainer: pl.Trainer, name: str, generated: Tensor, batch: dict[str, Tensor]) -> None:
-        for metric in self.running[name]:
-            metric.update(batch, generated, trainer.datamodule.sets[name])
+    def update(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`."""
+        for metric in self.running[name].values():
+            metric.update(batch, generated, dataset)
 
-    def _compute(self, name: str) -> dict[str, float]:
+    def compute(self, name: str) -> dict[str, float]:
+        """The numbers of one data set, under their full names; its metrics are dropped."""
         values = {}
-        for metric in self.running[name]:
+        for title, metric in self.running.pop(name).items():
             for key, value in metric.compute().items():
                 plain = name == "test" and key.startswith("baseline/")
-                values[key if plain else f"{name}/{key}"] = value
+                values[f"{self.prefix}{key if plain else f'{name}/{key}'}"] = value
+            if hasattr(metric, "describe"):
+                self.descriptions[f"{self.prefix}{name}/{title}"] = metric.describe()
         return values
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._begin(module, "val", ["val"])
+        self.begin("val", ["val"], module.device)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Tensor, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self._update(trainer, "val", outputs, batch)
+        self.update("val", batch, outputs, trainer.datamodule.sets["val"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        values = self._compute("val")
         if trainer.sanity_checking:
-            return
+            return  # a single batch: too few images for most numbers
+        values = self.compute("val")
         # For checkpoints that compare; the first number is on the bar.
         for name, value in values.items():
             module.log(name, value, prog_bar=name == self.monitor[0], logger=False)
@@ -71,7 +101,7 @@ class Evaluation(pl.Callback):
         self.results = {**self.results, **values}
 
     def on_test_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._begin(module, "test", trainer.datamodule.test_names)
+        self.begin("test", trainer.datamodule.test_names, module.device)
 
     def on_test_batch_end(
         self,
@@ -82,8 +112,9 @@ class Evaluation(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._update(trainer, trainer.datamodule.test_names[dataloader_idx], outputs, batch)
+        name = trainer.datamodule.test_names[dataloader_idx]
+        self.update(name, batch, outputs, trainer.datamodule.sets[name])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         for name in trainer.datamodule.test_names:
-            self.results.update(self._compute(name))
+            self.results.update(self.compute(name))

@@ -3,12 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
+from ganforge import images
 from ganforge.errors import require
+
+GIF_FRAMES = 60
+GIF_WIDTH = 512  # px, at most
 
 
 def rows(columns: list[Tensor]) -> Tensor:
@@ -17,20 +23,46 @@ def rows(columns: list[Tensor]) -> Tensor:
     return make_grid((pictures + 1) / 2, nrow=len(columns), padding=4, pad_value=0.6).clamp(0, 1)
 
 
-class SampleGrid(pl.Callback):
-    """At every validation a PNG of the first `pictures` validation pairs, one a row: source | generated | target.
+def square(pictures: Tensor) -> Tensor:
+    """(B, C, H, W) pictures in [-1, 1] as a grid that is about square: (3, height, width) in [0, 1]."""
+    side = max(1, round(len(pictures) ** 0.5))
+    return make_grid((pictures.expand(-1, 3, -1, -1) + 1) / 2, nrow=side, padding=2, pad_value=0.6).clamp(0, 1)
 
-    At the end `evolution.png`: source | generated at up to `stages` times from the first to the last | target.
+
+def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25) -> None:
+    """Write a GIF of uint8 pictures (H, W, C) of one size, at most 512 px wide; the last one stays longer."""
+    pictures = [Image.fromarray(np.broadcast_to(frame, (*frame.shape[:2], 3))) for frame in frames]
+    width, height = pictures[0].size
+    factor = min(1.0, GIF_WIDTH / width)
+    size = (round(width * factor), round(height * factor))
+    pictures = [picture.resize(size, Image.Resampling.BOX).quantize(64) for picture in pictures]
+    durations = [round(1000 * seconds)] * (len(pictures) - 1) + [max(1000, round(1000 * seconds))]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+
+class SampleGrid(pl.Callback):
+    """At every validation a PNG of the same pictures, so that one sees them come about.
+
+    Of translations the first `pictures` validation pairs, one a row: source | generated | target. Of pictures from
+    noise the first `samples`, of fixed latents. At the end `evolution.gif` of all these PNGs, and `evolution.png`: the
+    first `pictures` rows at up to `stages` times from the first to the last.
     folder: where the pictures go.
     """
 
-    def __init__(self, *, folder: str, pictures: int = 6, stages: int = 8):
+    def __init__(self, *, folder: str, pictures: int = 6, samples: int = 64, stages: int = 8):
         require(pictures >= 1, f"callbacks.grid.pictures={pictures}: 1 or more")
+        require(samples >= 1, f"callbacks.grid.samples={samples}: 1 or more")
         require(stages >= 2, f"callbacks.grid.stages={stages}: 2 or more")
-        self.folder, self.pictures, self.stages = Path(folder), pictures, stages
-        self.history: list[list[Tensor]] = []  # of every validation: source, generated, target
-        self.last_grid: Path | None = None
+        self.folder, self.pictures, self.samples, self.stages = Path(folder), pictures, samples, stages
+        self.history: list[Tensor] = []  # of every validation: what was generated, the first `pictures`
+        self.files: list[Path] = []
         self._seen: list[tuple[Tensor, ...]] = []
+        self._pair: list[Tensor] = []  # source and target beside the generated pictures
+
+    @property
+    def last_grid(self) -> Path | None:
+        """The newest PNG."""
+        return self.files[-1] if self.files else None
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._seen = []
@@ -38,27 +70,41 @@ class SampleGrid(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Tensor, batch: Any, *_: Any
     ) -> None:
-        missing = self.pictures - sum(len(seen[0]) for seen in self._seen)
+        paired = "source" in batch
+        missing = (self.pictures if paired else self.samples) - sum(len(seen[0]) for seen in self._seen)
         if missing > 0:
-            columns = (batch["source"], outputs, batch["target"])
+            columns = (outputs, batch["source"], batch["target"]) if paired else (outputs,)
             self._seen.append(tuple(column[:missing].float().cpu() for column in columns))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        self.history.append([torch.cat(column) for column in zip(*self._seen, strict=True)])
-        if trainer.sanity_checking:
-            return
+        generated, *pair = (torch.cat(column) for column in zip(*self._seen, strict=True))
+        self.history.append(generated[: self.pictures])
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.last_grid = self.folder / f"images_{module.images_seen:09d}.png"
-        save_image(rows(self.history[-1]), self.last_grid)
+        self.files.append(self.folder / f"images_{module.images_seen:09d}.png")
+        save_image(rows([pair[0], generated, pair[1]]) if pair else square(generated), self.files[-1])
+        self._pair = [column[: self.pictures] for column in pair]
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if len(self.history) < 2 or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
-        source, _, target = self.history[-1]
-        # The check before training may have seen fewer pictures.
-        count = min(len(generated) for _, generated, _ in self.history)
-        chosen = torch.linspace(0, len(self.history) - 1, min(self.stages, len(self.history))).round().int().tolist()
-        columns = [source, *(self.history[index][1] for index in chosen), target]
-        save_image(rows([column[:count] for column in columns]), self.folder / "evolution.png")
+        # The check before training may have seen fewer pictures: then it is left out.
+        stages = [
+            (drawn, file)
+            for drawn, file in zip(self.history, self.files, strict=True)
+            if drawn.shape == self.history[-1].shape and Image.open(file).size == Image.open(self.files[-1]).size
+        ]
+        if len(stages) < 2:
+            return
+        columns = [stages[index][0] for index in _spread(len(stages), self.stages)]
+        if self._pair:
+            columns = [self._pair[0], *columns, self._pair[1]]
+        save_image(rows(columns), self.folder / "evolution.png")
+        frames = [images.read(stages[index][1], channels=3) for index in _spread(len(stages), GIF_FRAMES)]
+        animate(frames, self.folder / "evolution.gif")
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most `most` of the indices 0 to n - 1, from the first to the last, evenly."""
+    return torch.linspace(0, n - 1, min(most, n)).round().int().tolist()

@@ -10,7 +10,7 @@ import torch
 from omegaconf import ListConfig
 from torch.utils.data import Dataset
 
-from ganforge.data.module import DataModule
+from ganforge.data.module import DataModule, RealPictures
 from ganforge.errors import require
 from ganforge.lattice import Distribution, Drawing, Network, draw, sample
 
@@ -27,23 +27,37 @@ def drawing(distribution: Distribution, size: int, seed: int, split: str, index:
 
 
 class LatticePairs(Dataset):
-    """Pairs of one split: {"source", "target"} float32 (1, size, size) in [-1, 1], and "index".
+    """Pairs of one split: {"source", "target"} float32 (1, size, size) in [-1, 1], "index", and the lattice's "label".
 
     fresh: every virtual index is a network of its own; else there are n pictures, and index % n is shown, turned and
     mirrored by one of the eight symmetries of the square where `augment`.
+    class_names: the lattices in the order of their labels.
     """
 
     def __init__(
-        self, distribution: Distribution, *, size: int, n: int, seed: int, split: str, fresh: bool, augment: bool
+        self,
+        distribution: Distribution,
+        *,
+        size: int,
+        n: int,
+        seed: int,
+        split: str,
+        fresh: bool,
+        augment: bool,
+        class_names: tuple[str, ...],
     ):
         self.distribution, self.size, self.n, self.seed = distribution, size, n, seed
-        self.split, self.fresh, self.augment = split, fresh, augment
+        self.split, self.fresh, self.augment, self.class_names = split, fresh, augment, class_names
 
     def __len__(self) -> int:
         return self.n
 
     def drawing(self, index: int) -> Drawing:
         return drawing(self.distribution, self.size, self.seed, self.split, index if self.fresh else index % self.n)
+
+    def target(self, index: int) -> np.ndarray:
+        """The target, uint8 (1, size, size), before augmentation."""
+        return self.drawing(index).target[None]
 
     def network(self, index: int) -> Network:
         """The true network of a picture, in pixels."""
@@ -57,7 +71,8 @@ class LatticePairs(Dataset):
             pair = np.rot90(pair, turn % 4, axes=(1, 2))
             pair = pair[:, :, ::-1] if turn >= 4 else pair
         pair = torch.from_numpy(np.ascontiguousarray(pair)).to(torch.float32).div_(127.5).sub_(1)
-        return {"source": pair[:1], "target": pair[1:], "index": index}
+        label = self.class_names.index(drawn.network.lattice)
+        return {"source": pair[:1], "target": pair[1:], "index": index, "label": label}
 
 
 class LatticeData(DataModule):
@@ -124,6 +139,7 @@ class LatticeData(DataModule):
         require(not unknown, f"data.shifted has {sorted(unknown)}; choose from {', '.join(ranges)}")
         moved = _tuples(shifted or {})
         self.shifted_distribution = replace(self.test_distribution, **moved) if moved else None
+        self.class_names = tuple(dict.fromkeys((*self.distribution.lattices, *self.test_distribution.lattices)))
         self.counts = {"train": n_train, "val": n_val, "test": n_test, "shifted": n_test}
         self.fresh = fresh
 
@@ -141,11 +157,22 @@ class LatticeData(DataModule):
                 split=split,
                 fresh=self.fresh and split == "train",
                 augment=distribution.symmetries and not self.fresh and split == "train",
+                class_names=self.class_names,
             )
             # One picture for each lattice: ranges that cannot be drawn at this size say so now.
             for index in range(len(distribution.lattices)):
                 sets[split].drawing(index)
         return sets
+
+    def real(self, split: str) -> RealPictures:
+        """The targets; of fresh training networks, those of the first epoch."""
+        return RealPictures(len(self.sets[split]), self.sets[split].target)
+
+    def real_labels(self, split: str) -> np.ndarray:
+        """Which lattice, of `class_names`, each picture of `real(split)` shows."""
+        dataset = self.sets[split]
+        of_turn = [self.class_names.index(name) for name in dataset.distribution.lattices]
+        return np.resize(np.array(of_turn, dtype=np.int64), len(dataset))
 
     def fingerprint(self) -> str:
         parts = [self.distribution, self.test_distribution, self.shifted_distribution]

@@ -1,8 +1,10 @@
 """What every data module shares: which picture comes when, and how pictures become batches."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -40,6 +42,21 @@ class EpochSampler(Sampler[int]):
         return self.n // self.world_size
 
 
+class RealPictures(Dataset):
+    """n real pictures as uint8 (C, H, W) tensors; `picture(i)` gives them as arrays."""
+
+    def __init__(self, n: int, picture: Callable[[int], np.ndarray]):
+        self.n, self.picture = n, picture
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if not 0 <= index < self.n:
+            raise IndexError(f"picture {index} of {self.n}")
+        return torch.from_numpy(np.array(self.picture(index)))
+
+
 class DataModule(pl.LightningDataModule):
     """Batches the data sets of a subclass.
 
@@ -51,6 +68,8 @@ class DataModule(pl.LightningDataModule):
     provides: frozenset[str] = frozenset()
     # How a picture of another size is brought to the model's at prediction: "squash" (as in training), or "pad".
     fit_to_size = "squash"
+    # The name of each label; empty without classes.
+    class_names: tuple[str, ...] = ()
 
     def __init__(self, *, size: int, batch_size: int, num_workers: int, seed: int, **channels: int):
         super().__init__()
@@ -71,6 +90,17 @@ class DataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """A short hash that is equal for equal data."""
         raise AssertionError(f"{type(self).__name__} must define fingerprint()")
+
+    def real(self, split: str) -> Dataset:
+        """The real pictures of a split that generated ones are compared with, each once, without augmentation.
+
+        Items are uint8 (C, H, W) tensors; for paired data the targets.
+        """
+        raise AssertionError(f"{type(self).__name__} must define real(split)")
+
+    def real_labels(self, split: str) -> np.ndarray | None:
+        """The labels of `real(split)`, int64 (N,); None without classes."""
+        return None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -128,11 +158,17 @@ class DataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=drop_last,
+            # A data set that makes whole batches has collated them; torch's fetcher asks for this method.
+            collate_fn=_as_it_is if hasattr(dataset, "__getitems__") else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0 and drop_last,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_leave_interrupts_to_the_main_process,
         )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _leave_interrupts_to_the_main_process(worker_id: int) -> None:

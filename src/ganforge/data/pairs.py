@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ganforge import images
-from ganforge.data.module import DataModule
+from ganforge.data.module import DataModule, RealPictures
 from ganforge.data.pair_files import (
     DIRECTIONS,
     LAYOUTS,
@@ -25,8 +24,6 @@ from ganforge.data.pair_files import (
     load_pair,
 )
 from ganforge.errors import require
-
-_EDGE_BYTES = 2**19  # of a large file, the fingerprint reads this much from either end
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +69,7 @@ class Pairs(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
-        pair = self.pairs[index % len(self)]
-        pictures = self.cache.get(pair) or self.fit(*load_pair(pair, **self.channels, direction=self.direction))
+        pictures = self.pictures(index)
         if self.augment:
             rng = np.random.default_rng([self.seed, index])
             top, left = rng.integers(0, self.edge - self.size + 1, size=2)
@@ -81,6 +77,15 @@ class Pairs(Dataset):
             pictures = [p[top : top + self.size, left : left + self.size][:, ::step] for p in pictures]
         source, target = (torch.from_numpy(images.to_unit(picture)) for picture in pictures)
         return {"source": source, "target": target, "index": index}
+
+    def pictures(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target, uint8 (edge, edge, C), before augmentation."""
+        pair = self.pairs[index % len(self)]
+        return self.cache.get(pair) or self.fit(*load_pair(pair, **self.channels, direction=self.direction))
+
+    def target(self, index: int) -> np.ndarray:
+        """The target, uint8 (C, edge, edge), before augmentation."""
+        return self.pictures(index)[1].transpose(2, 0, 1)
 
     def fit(self, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Resize uint8 (H, W, C) pictures to the square from which samples are cut."""
@@ -213,6 +218,21 @@ class PairsData(DataModule):
         log.info("%s: pairs: %s; %.0f MiB decoded, %s", self.root, counts, needed / 2**20, where)
         return sets
 
+    def real(self, split: str) -> RealPictures:
+        """The targets, resized to size."""
+        dataset = self.sets[split]
+        plain = Pairs(
+            dataset.pairs,
+            size=self.size,
+            **self.channels,
+            direction=self.direction,
+            augment=False,
+            seed=self.seed,
+            # Decoded for training, pictures are larger.
+            cache=dataset.cache if dataset.edge == self.size else None,
+        )
+        return RealPictures(len(plain), plain.target)
+
     def fingerprint(self) -> str:
         """Hash of the splits, the file names and the contents (of files above 1 MiB: size, first and last 512 KiB)."""
         digest = hashlib.blake2b(digest_size=8)
@@ -220,20 +240,10 @@ class PairsData(DataModule):
             for pair in dataset.pairs:
                 for path in dict.fromkeys((pair.a, pair.b)):
                     digest.update(f"{name}/{path.name}/{path.stat().st_size}\n".encode())
-                    digest.update(_ends(path))
+                    digest.update(images.ends(path))
         return digest.hexdigest()
 
 
 def default_load_size(size: int) -> int:
     """The size before the random crop: pix2pix's 286 for 256, and in proportion."""
     return round(size * 286 / 256)
-
-
-def _ends(path: Path) -> bytes:
-    """The whole of a file up to 1 MiB, else its first and last 512 KiB."""
-    with path.open("rb") as file:
-        head = file.read(2 * _EDGE_BYTES)
-        if path.stat().st_size <= len(head):
-            return head
-        file.seek(-_EDGE_BYTES, os.SEEK_END)
-        return head[:_EDGE_BYTES] + file.read()

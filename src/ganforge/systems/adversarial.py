@@ -82,8 +82,10 @@ class Adversarial(pl.LightningModule):
         self.g_updates = 0
         self.d_updates = 0
         self.card: dict[str, Any] = {}  # what a checkpoint says of itself
+        self.latest: dict[str, float] = {}  # the row of terms that was logged last
         self._window: list[Batch] = []
-        self._interval: dict[str, list[Tensor]] = {}  # terms since the last logged row
+        self._terms: dict[str, list[Tensor]] = {}  # since the last logged row
+        self._notes: dict[str, list[Tensor]] = {}
 
     def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define generate()")
@@ -151,10 +153,13 @@ class Adversarial(pl.LightningModule):
         for terms, share in zip(losses, shares, strict=True):
             self.manual_backward(sum(terms.values()) * share)
             for name, term in terms.items():
-                self._interval.setdefault(f"train/{'gd'[which]}/{name}", []).append(term.detach() * share * len(shares))
+                self._terms.setdefault(f"train/{'gd'[which]}/{name}", []).append(term.detach() * share * len(shares))
+        network = (self.generator, self.discriminator)[which]
+        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        self.note(f"{'gd'[which]}/grad_norm", norm)
         if self.clips[which] is not None:
-            network = (self.generator, self.discriminator)[which]
-            nn.utils.clip_grad_norm_(network.parameters(), self.clips[which])
+            torch._foreach_mul_(gradients, (self.clips[which] / (norm + 1e-6)).clamp(max=1))
         optimizer.step()
         # Autocast keeps low-precision copies of the weights until the step ends: they are old now.
         torch.clear_autocast_cache()
@@ -185,12 +190,17 @@ class Adversarial(pl.LightningModule):
 
     # What is logged
 
+    def note(self, name: str, value: Tensor) -> None:
+        """Log the mean of a number that is no loss term, as train/NAME, with the terms of this interval."""
+        self._notes.setdefault(f"train/{name}", []).append(value.detach())
+
     def _log_interval(self) -> None:
-        means = {name: torch.stack(terms).mean() for name, terms in self._interval.items()}
-        self._interval = {}
-        self.log_dict(means, prog_bar=True, logger=False)
+        terms, notes = _means(self._terms), _means(self._notes)
+        self._terms, self._notes = {}, {}
+        self.log_dict(terms, prog_bar=True, logger=False)
+        self.latest = {**terms, **notes}
         rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip("gd", self.optimizers(), strict=True)}
-        self.record({**means, **rates})
+        self.record({**self.latest, **rates})
 
     def record(self, values: dict[str, Tensor | float]) -> None:
         """Write one row to every logger; its step is the number of images seen."""
@@ -228,6 +238,12 @@ def _channels_last(batch: Batch) -> Batch:
         name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
         for name, value in batch.items()
     }
+
+
+def _means(columns: dict[str, list[Tensor]]) -> dict[str, float]:
+    # One transfer from the device for all of them.
+    means = torch.stack([torch.stack(values).float().mean() for values in columns.values()]).tolist()
+    return dict(zip(columns, means, strict=True))
 
 
 def _length(batch: Batch) -> int:

@@ -1,0 +1,185 @@
+"""Is the game healthy? A collapsed generator, a discriminator that has won, numbers that are none."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from ganforge.errors import require
+
+_COLLAPSED = (
+    "a larger data.batch_size, a lower model.optimizer_d.lr, model.discriminator.minibatch_std=true, an R1 penalty "
+    "(model.penalties.r1=5), or model=wgan_gp"
+)
+_WON = (
+    "a lower model.optimizer_d.lr, model.label_smoothing=0.1, noise on what the discriminator sees "
+    "(model.input_noise.std=0.1), an R1 penalty (model.penalties.r1=5), augmentation (model/augment=diff), or a smaller "
+    "discriminator"
+)
+_NOT_FINITE = (
+    "lower model.optimizer_g.lr and model.optimizer_d.lr, model.clip_g=1 and model.clip_d=1, or trainer.precision=32"
+)
+
+
+@dataclass
+class _Episode:
+    """Rows in a row in which something was wrong."""
+
+    rows: int = 0
+    since: int = 0  # images seen at the first of them
+    told: bool = False
+
+
+class Health(pl.Callback):
+    """Says in words when the game goes wrong, once an episode, and when it is right again; keeps it in `warnings`.
+
+    At every row that the module logs (a new `module.latest`, averaged over the ranks):
+
+    - the generator has collapsed: `batch_diversity` below `diversity`, or `batch_duplicates` above `duplicates`, in
+      `patience` rows one after another;
+    - the discriminator has won: its accuracy is above `accuracy` on real and on generated images, in as many. Critics
+      have no accuracy, and it is no fault of theirs that they tell the two apart: it is not logged for them. The
+      accuracy alone decides, because what remains of the generator's gradient may be tiny (saturating objectives) or
+      large and useless; it is told with the rest. 1 switches this off;
+    - a number is NaN or infinite: at once. Gradient norms are left out at precision 16-mixed, which tries its scale.
+
+    What is not logged is not checked. on_collapse: "warn", or "stop" to end the training after any of the three, with
+    the validation and the test that follow a training.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_collapse: str = "warn",
+        patience: int = 10,
+        diversity: float = 0.1,
+        duplicates: float = 0.5,
+        accuracy: float = 0.99,
+    ):
+        require(
+            on_collapse in ("warn", "stop"), f"callbacks.health.on_collapse={on_collapse}: choose one of warn, stop"
+        )
+        require(
+            isinstance(patience, int) and patience >= 1,
+            f"callbacks.health.patience={patience}: a whole number of logged rows, 1 or more",
+        )
+        for name, share in (("diversity", diversity), ("duplicates", duplicates), ("accuracy", accuracy)):
+            require(0 <= share <= 1, f"callbacks.health.{name}={share}: between 0 and 1")
+        self.on_collapse, self.patience = on_collapse, patience
+        self.diversity, self.duplicates, self.accuracy = diversity, duplicates, accuracy
+        self.warnings: list[str] = []
+        self._latest: dict[str, float] = {}
+        self._episodes = {name: _Episode() for name in ("collapse", "won", "not finite")}
+        self._largest_gradient = 0.0  # of the generator
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        latest = getattr(module, "latest", {})
+        if not latest or latest is self._latest:
+            return
+        self._latest = latest
+        # Averages: every rank sees the same numbers, says the same and stops at the same batch.
+        numbers = torch.tensor([float(value) for value in latest.values()], device=module.device)
+        averages = trainer.strategy.reduce(numbers, reduce_op="mean").tolist()
+        values = {name.removeprefix("train/"): value for name, value in zip(latest, averages, strict=True)}
+        self._check_finite(trainer, module, values)
+        # What is no number says nothing of the game, neither that it is lost nor that it is well again.
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._check_generator(trainer, module, values)
+        self._check_discriminator(trainer, module, values)
+
+    def _check_finite(self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float]) -> None:
+        scaled = trainer.precision == "16-mixed"
+        bad = [
+            f"{name} is {value}"
+            for name, value in values.items()
+            if not (math.isfinite(value) or (scaled and name.endswith("grad_norm")))
+        ]
+        self._judge(
+            trainer,
+            module,
+            "not finite",
+            wrong=bool(bad),
+            what=f"Numbers of the training are not finite: {', '.join(bad)}",
+            remedy=_NOT_FINITE,
+            right="All numbers are finite again",
+        )
+
+    def _check_generator(self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float]) -> None:
+        diversity, duplicates = values.get("g/batch_diversity"), values.get("g/batch_duplicates")
+        facts, wrong = [], False
+        if diversity is not None:
+            wrong |= diversity < self.diversity
+            facts.append(f"its images differ {diversity:.3f} times as much as real ones (alarm below {self.diversity})")
+        if duplicates is not None:
+            wrong |= duplicates > self.duplicates
+            facts.append(
+                f"{duplicates:.0%} of them have a near-identical other one (alarm above {self.duplicates:.0%})"
+            )
+        if facts:
+            self._judge(
+                trainer,
+                module,
+                "collapse",
+                wrong=wrong,
+                what=f"The generator has collapsed: {' and '.join(facts)}",
+                remedy=_COLLAPSED,
+                right=f"The generator draws different images again: {' and '.join(facts)}",
+            )
+
+    def _check_discriminator(self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float]) -> None:
+        real, fake, gradient = (values.get(name) for name in ("d/accuracy_real", "d/accuracy_fake", "g/grad_norm"))
+        if real is None or fake is None:
+            return
+        facts = f"it recognises {real:.1%} of the real and {fake:.1%} of the generated images"
+        if "d/logit_real" in values and "d/logit_fake" in values:
+            facts += f" (mean logits {values['d/logit_real']:.3g} and {values['d/logit_fake']:.3g})"
+        if gradient is not None:
+            self._largest_gradient = max(self._largest_gradient, gradient)
+            gone = " and has vanished" if gradient < 0.01 * self._largest_gradient else ""
+            facts += f", and the generator's gradient norm is {gradient:.3g}{gone}"
+        self._judge(
+            trainer,
+            module,
+            "won",
+            wrong=real > self.accuracy and fake > self.accuracy,
+            what=f"The discriminator has won: {facts} (alarm above {self.accuracy:.1%} for both)",
+            remedy=_WON,
+            right=f"The generator deceives the discriminator again: {facts}",
+        )
+
+    def _judge(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        name: str,
+        *,
+        wrong: bool,
+        what: str,
+        remedy: str,
+        right: str,
+    ) -> None:
+        """Count this row; say `what` when it has lasted long enough, and `right` when it is over after that."""
+        episode = self._episodes[name]
+        if not wrong:
+            if episode.told:
+                self._say(module, f"{right}, at {module.images_seen} images seen.")
+            self._episodes[name] = _Episode()
+            return
+        if not episode.rows:
+            episode.since = module.images_seen
+        episode.rows += 1
+        if episode.told or episode.rows < (1 if name == "not finite" else self.patience):
+            return
+        episode.told = True
+        rows = "" if episode.rows == 1 else f", in {episode.rows} logged rows one after another"
+        message = f"{what}; since {episode.since} images seen{rows}. Try {remedy}."
+        if self.on_collapse == "stop":
+            message += " The training ends here (callbacks.health.on_collapse=stop); what there is will be evaluated."
+            trainer.should_stop = True
+        self._say(module, message)
+
+    def _say(self, module: pl.LightningModule, message: str) -> None:
+        self.warnings.append(message)
+        module.print(f"\n{message}")  # above the progress bar, on one rank

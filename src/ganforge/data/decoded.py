@@ -1,0 +1,169 @@
+"""Files to equal squares of bytes, decoded once: in memory, in a file that the next run finds again, or each time."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganforge import images
+from ganforge.data.pair_files import _with_bar
+from ganforge.data.pictures import Pictures
+from ganforge.errors import UserError
+
+_FAULTS_SHOWN = 20
+_ROOM_LEFT = 2**28  # bytes of the disk that are not taken
+_FORMAT = 1  # of the cached files; another number where the same settings give other pixels
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a file becomes a picture of size×size.
+
+    crop: the shorter side is resized to size and the middle square cut out; else the picture is squashed to a square.
+    background: the colour behind transparent pictures. channels: 1 (grey) or 3 (RGB).
+    """
+
+    size: int
+    channels: int
+    crop: bool = True
+    background: str = "white"
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """uint8 (channels, size, size); raises UserError for a file that does not decode."""
+        picture = images.read(path, self.channels, self.background)
+        sides = [self.size, self.size]
+        if self.crop:
+            shorter = min(picture.shape[:2])
+            sides = [max(self.size, round(side * self.size / shorter)) for side in picture.shape[:2]]
+        top, left = ((side - self.size) // 2 for side in sides)
+        square = images.resize(picture, tuple(sides))[top : top + self.size, left : left + self.size]
+        return np.ascontiguousarray(square.transpose(2, 0, 1))
+
+
+def decode(files: Sequence[Path], fit: Fit, *, cache_bytes: int, cache_dir: Path) -> tuple[Pictures, str]:
+    """The pictures of the files, uint8 (N, C, size, size), in their order, and in words where they are kept.
+
+    In memory if they fit into cache_bytes; else in a file in cache_dir, found again as long as names, sizes and dates
+    of the files and `fit` are the same; else, where that cannot be written, decoded each time. Raises one UserError
+    that names every file that does not decode.
+    """
+    shape = (len(files), fit.channels, fit.size, fit.size)
+    needed = int(np.prod(shape))
+    if needed <= cache_bytes:
+        pictures = np.empty(shape, dtype=np.uint8)
+        for row, picture in enumerate(_decoded(files, fit)):
+            pictures[row] = picture
+        return pictures, f"in memory, {_size(needed)}"
+    path = cache_dir / f"{_key(files, fit)}.npy"
+    try:
+        if not _is_whole(path, shape):
+            _write(path, shape, files, fit)
+        return Mapped(path), f"decoded in {path}, {_size(needed)}, being more than data.cache_bytes={cache_bytes}"
+    except OSError as error:
+        for _ in _decoded(files, fit):
+            pass  # every file is tried before training
+        return OnDemand(files, fit), (
+            f"nowhere but decoded each time, which is slow: {_size(needed)} are more than "
+            f"data.cache_bytes={cache_bytes}, and data.cache_dir={cache_dir} cannot take them ({error})"
+        )
+
+
+class Mapped:
+    """Pictures of a .npy file, read as they are asked for; every process opens the file itself."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.array = np.load(path, mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
+        return np.array(self.array[rows])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self.path,)
+
+
+class OnDemand:
+    """Pictures that are decoded each time."""
+
+    def __init__(self, files: Sequence[Path], fit: Fit):
+        self.files, self.fit = files, fit
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
+        if np.ndim(rows) == 0:
+            return self.fit(self.files[int(rows)])
+        return np.stack([self.fit(self.files[row]) for row in rows])
+
+
+def _decoded(files: Sequence[Path], fit: Fit) -> Iterator[np.ndarray]:
+    """The pictures in order, decoded in threads; files that do not decode are named at the end, all together."""
+    faults: list[str] = []
+
+    def attempt(path: Path) -> np.ndarray | UserError:
+        try:
+            return fit(path)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for picture in _with_bar(pool.map(attempt, files), len(files), "Decoding pictures"):
+            if isinstance(picture, UserError):
+                faults.append(str(picture))
+            elif not faults:
+                yield picture
+    if faults:
+        more = f"\n  ... and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
+        listed = "".join(f"\n  {fault}" for fault in faults[:_FAULTS_SHOWN])
+        raise UserError(f"{len(faults)} of {len(files)} pictures do not decode; mend or remove them:{listed}{more}")
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        return np.load(path, mmap_mode="r").shape == shape
+    except (OSError, ValueError):  # none, or damaged
+        return False
+
+
+def _write(path: Path, shape: tuple[int, ...], files: Sequence[Path], fit: Fit) -> None:
+    """Write the pictures as .npy, under another name until they are complete. Raises OSError where it cannot."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
+    if needed + _ROOM_LEFT > free:
+        raise OSError(f"{_size(free)} are free there")
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", delete=False) as file:
+        try:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for picture in _decoded(files, fit):
+                file.write(picture.tobytes())
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _key(files: Sequence[Path], fit: Fit) -> str:
+    """Equal for the same files, by path, size and date, brought to the same form."""
+    digest = hashlib.blake2b(json.dumps([_FORMAT, asdict(fit)], sort_keys=True).encode(), digest_size=12)
+    for path in files:
+        status = path.stat()
+        digest.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"

@@ -1,0 +1,199 @@
+"""`evaluation=domain`: a small classifier of the user's own pictures, whose features stand in for Inception's."""
+
+import hashlib
+import os
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_fidelity import FeatureExtractorBase, register_feature_extractor
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+from ganforge.errors import UserError, require
+
+FORMAT = 1  # of the file; raised when an older ganforge could not read it
+LAYERS = ("features", "logits")
+
+_CARD = {"name": str, "class_names": list, "channels": int, "size": int, "widths": list, "test_accuracy": float}
+
+
+class DomainExtractor(FeatureExtractorBase):
+    """A classifier as torch-fidelity's feature extractor: uint8 (B, C, H, W) -> "features" (B, 128), "logits" (B, K).
+
+    Blocks of convolution, batch norm, ReLU and 2×2 max pooling, then 3×3 averages and a hidden layer. Pictures of
+    another size are resized by bilinear interpolation with antialiasing.
+
+    card: what its file says of it: name, class_names, channels, size (px a side), widths (channels of the blocks),
+    test_accuracy and more.
+    """
+
+    def __init__(self, *, card: dict[str, Any], features_list: tuple[str, ...] = LAYERS):
+        super().__init__(card["name"], list(features_list))
+        self.card = card
+        self.class_names = tuple(card["class_names"])
+        self.channels, self.size = card["channels"], card["size"]
+        blocks, inputs = [], self.channels
+        for width in card["widths"]:
+            blocks += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            blocks.append(nn.MaxPool2d(2))
+            inputs = width
+        self.blocks = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(3), nn.Flatten())
+        self.hidden = nn.Linear(9 * inputs, 128)
+        self.head = nn.Linear(128, len(self.class_names))
+
+    def __deepcopy__(self, memo: dict) -> "DomainExtractor":
+        return self  # never changed after it was loaded
+
+    def layers(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 128) and logits (B, K) of float (B, channels, size, size) in [-1, 1]."""
+        features = F.relu(self.hidden(self.blocks(images)))
+        return features, self.head(features)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The layers of features_list, of uint8 (B, C, H, W).
+
+        Grey pictures that were read as RGB, as torch-fidelity reads files, are accepted by a grey extractor. Raises
+        ValueError for other channels and types.
+        """
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise ValueError(f"{images.dtype} {tuple(images.shape)}: uint8 (B, C, H, W) is expected")
+        if self.channels == 1 and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
+            images = images[:, :1]
+        if images.shape[1] != self.channels:
+            raise ValueError(f"{images.shape[1]} channels in colour; {self.name} was trained on {self.channels}")
+        features, logits = self.layers(unit(images, self.size))
+        values = {"features": features.float(), "logits": logits.float()}
+        return tuple(values[name] for name in self.features_list)
+
+    def get_name(self) -> str:
+        """The name under which torch-fidelity caches: with the hash, since a name can be trained again."""
+        return f"{self.name}-{self.card['hash']}"
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return LAYERS
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "logits" if metric == "isc" else "features"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return False
+
+
+def unit(images: Tensor, size: int) -> Tensor:
+    """uint8 (B, C, H, W) -> float32 (B, C, size, size) in [-1, 1]; bilinear with antialiasing."""
+    images = images.float()
+    if images.shape[-2:] != (size, size):
+        images = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return images / 127.5 - 1
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits that are equal for equal weights: names, types, shapes and values."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(state):
+        value = state[name].detach().cpu()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_tensors(path: Path, argument: str) -> Any:
+    """What a file of torch.save holds, tensors and plain values only; UserError for whatever else it is."""
+    require(path.is_file(), f"{argument}={path}: no such file; give the path of a file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{argument}={path}: holds more than tensors and plain values, or was not written by PyTorch; refused, "
+            "since loading it could run code; use a file of weights"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{argument}={path}: cannot be read, it may be truncated ({_first_line(error)}); copy or make it again"
+        ) from error
+
+
+def load_extractor(path: str | Path) -> DomainExtractor:
+    """The extractor in a file of `ganforge extractor`, in evaluation mode; registered with torch-fidelity by its name.
+
+    Loading runs nothing that the file contains. Raises UserError for a file that is missing, damaged, changed (its
+    hash is checked) or of another program.
+    """
+    argument = "evaluation.metrics.fidelity.extractor"
+    contents = read_tensors(Path(path), argument)
+    name = f"{argument}={path}"
+    remedy = "give a file that `ganforge extractor` wrote"
+    require(
+        isinstance(contents, dict) and "ganforge_extractor" in contents and isinstance(contents.get("weights"), dict),
+        f"{name}: is a file of another program; {remedy}",
+    )
+    require(
+        contents["ganforge_extractor"] == FORMAT,
+        f"{name}: is of format {contents['ganforge_extractor']}, this ganforge reads {FORMAT}; train it again",
+    )
+    card = {key: value for key, value in contents.items() if key not in ("ganforge_extractor", "weights")}
+    strange = [key for key, kind in _CARD.items() if not isinstance(card.get(key), kind)]
+    require(not strange, f"{name}: does not say its {', '.join(strange)}; {remedy}")
+    check_name(card["name"], name)
+    weights = contents["weights"]
+    whole = all(isinstance(value, Tensor) for value in weights.values()) and weights_hash(weights) == card.get("hash")
+    require(whole, f"{name}: was changed or damaged after it was written (its hash differs); copy or train it again")
+    try:
+        extractor = DomainExtractor(card=card)
+        extractor.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{name}: its weights do not fit ({_first_line(error)}); {remedy}") from error
+    _register(card["name"], Path(path).resolve())
+    return extractor.requires_grad_(False).eval()
+
+
+def _register(name: str, path: Path) -> None:
+    """Make torch-fidelity's `feature_extractor=name` load the file at path."""
+
+    class Registered(DomainExtractor):
+        def __init__(self, name: str, features_list: list[str], **options: Any):
+            # torch-fidelity hands all of its options to every extractor.
+            loaded = load_extractor(path)
+            super().__init__(card=loaded.card, features_list=tuple(features_list))
+            self.load_state_dict(loaded.state_dict())
+
+    FEATURE_EXTRACTORS_REGISTRY.pop(name, None)  # of ours: a name can be trained again
+    register_feature_extractor(name, Registered)
+
+
+def check_name(name: str, argument: str) -> None:
+    """Raise UserError unless `name` can stand in the names of numbers and is no extractor of torch-fidelity's own."""
+    require(
+        isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None,
+        f"{argument}: the extractor's name {name!r} must be of letters, digits, - and _, such as mnist_cnn",
+    )
+    taken = FEATURE_EXTRACTORS_REGISTRY.get(name)
+    require(
+        taken is None or issubclass(taken, DomainExtractor),
+        f"{argument}: the extractor's name {name} is one of torch-fidelity's own; choose another",
+    )
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that becomes `path` at the end: nobody ever sees a part of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

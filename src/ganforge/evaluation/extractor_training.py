@@ -1,0 +1,200 @@
+"""`ganforge extractor`: trains the classifier whose features `evaluation=domain` compares pictures by."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from ganforge.data.module import DataModule
+from ganforge.errors import require
+from ganforge.evaluation.extractor import FORMAT, DomainExtractor, check_name, unit, weights_hash, written_whole
+from ganforge.folders import make_writable
+
+LARGEST_SCALED = 5000  # training pictures that the scale of the features is taken from
+LARGEST_DEFAULT_SIZE = 64  # px; larger pictures are shrunk by the extractor unless it is given a size
+
+
+def train_extractor(
+    data: DataModule,
+    *,
+    name: str,
+    output: Path,
+    epochs: int = 4,
+    seed: int = 0,
+    batch_size: int = 128,
+    learning_rate: float = 3e-3,
+    size: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train a classifier on data.real("train") and data.real_labels("train"), test it on "test", write `output`.
+
+    name: stands in the names of its numbers, as in fd/NAME. size: pixels a side that it sees; None: those of the data,
+    64 at most. learning_rate: the peak of a one-cycle schedule of Adam. Training pictures are shifted by up to 7 %.
+
+    Returns what the file says of the extractor: name, class_names, channels, size, test_accuracy in [0, 1] (by the
+    float32 weights that are saved), test_images, train_images, epochs, seed, data (its fingerprint), hash. Raises
+    UserError, before the training, for data with fewer than two classes and for a wrong argument.
+    """
+    check_name(name, f"name={name}")
+    require(isinstance(epochs, int) and epochs >= 1, f"epochs={epochs}: 1 or more")
+    require(isinstance(batch_size, int) and batch_size >= 2, f"batch_size={batch_size}: 2 or more")
+    require(size is None or (isinstance(size, int) and size >= 8), f"size={size}: 8 pixels or more, or none")
+    output = Path(output)
+    require(not output.is_dir(), f"output={output}: is a folder; give the name of a file, such as {name}.pt")
+    make_writable(output.parent, f"output={output}")
+    classes = _check_classes(data)
+    train, test = data.real("train"), data.real("test")
+    channels, *edges = train[0].shape
+    size = size or min(max(edges), LARGEST_DEFAULT_SIZE)
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    images = _stack(train, size, "reading the training pictures", progress)
+    labels = torch.from_numpy(np.asarray(data.real_labels("train"), dtype=np.int64))
+    card = {
+        "name": name,
+        "class_names": classes,
+        "channels": channels,
+        "size": size,
+        "widths": [32, 64, 128, 128][: 3 if size <= 32 else 4],
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        extractor = DomainExtractor(card=card)
+    _fit(extractor.to(target), images, labels, epochs, batch_size, learning_rate, seed, progress)
+    extractor.eval().float()
+    _scale_features(extractor, images[:LARGEST_SCALED], batch_size)
+    true = torch.from_numpy(np.asarray(data.real_labels("test"), dtype=np.int64))
+    accuracy = _accuracy(extractor, test, true, batch_size)
+    weights = {key: value.detach().cpu().contiguous() for key, value in extractor.state_dict().items()}
+    card |= {
+        "test_accuracy": accuracy,
+        "test_images": len(test),
+        "train_images": len(train),
+        "epochs": epochs,
+        "seed": seed,
+        "data": data.fingerprint(),
+        "hash": weights_hash(weights),
+    }
+    with written_whole(output) as file:
+        torch.save({"ganforge_extractor": FORMAT, **card, "weights": weights}, file)
+    print(f"{name}: {100 * accuracy:.2f} % of {len(test):,} test pictures are classified right; written to {output}")
+    return card
+
+
+def _check_classes(data: DataModule) -> list[str]:
+    """The names of the classes; UserError unless there are two or more, and pictures of each to train on."""
+    classes, kind = list(data.class_names), type(data).__name__
+    labels = {split: data.real_labels(split) for split in ("train", "test")}
+    require(
+        len(classes) >= 2 and all(values is not None for values in labels.values()),
+        f"{kind} has {len(classes) or 'no'} classes; an extractor is a classifier, so it needs a data set with two or "
+        "more, such as data=mnist",
+    )
+    for split, values in labels.items():
+        require(
+            len(values) == len(data.real(split)) > 0,
+            f"{kind} has {len(values)} labels for {len(data.real(split))} {split} pictures; each needs one",
+        )
+    empty = [name for label, name in enumerate(classes) if not np.any(labels["train"] == label)]
+    require(not empty, f"{kind} has no training pictures of {', '.join(empty[:5])}; leave out the class, or add some")
+    return classes
+
+
+def _stack(dataset: Dataset, size: int, title: str, progress: bool) -> Tensor:
+    """All pictures in memory as uint8 (N, C, size, size)."""
+    rows, shown = [], None if progress else True
+    for index in tqdm(range(len(dataset)), desc=title, unit=" pictures", leave=False, disable=shown):
+        image = dataset[index]
+        if image.shape[-2:] != (size, size):
+            image = F.interpolate(image[None].float(), (size, size), mode="bilinear", antialias=True)[0]
+            image = image.round().clamp(0, 255).to(torch.uint8)
+        rows.append(image)
+    return torch.stack(rows)
+
+
+def _shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Move each of (B, C, S, S) by up to `most` pixels along both axes; the edge is repeated."""
+    if most == 0:
+        return images
+    count, _, side, _ = images.shape
+    padded = F.pad(images.float(), (most,) * 4, mode="replicate").to(images.dtype)
+    top, left = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator)
+    rows, columns = top + torch.arange(side), left + torch.arange(side)
+    return padded[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _fit(
+    extractor: DomainExtractor,
+    images: Tensor,
+    labels: Tensor,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: bool,
+) -> None:
+    device = extractor.head.weight.device
+    generator = torch.Generator().manual_seed(seed)
+    batch_size = min(batch_size, len(images))
+    steps = len(images) // batch_size
+    optimizer = torch.optim.Adam(extractor.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps)
+    most = max(1, round(0.07 * extractor.size))
+    extractor.train().to(memory_format=torch.channels_last)
+    bar = tqdm(total=epochs * steps, desc=extractor.name, unit=" batches", disable=None if progress else True)
+    with bar, torch.enable_grad():
+        for _ in range(epochs):
+            order = torch.randperm(len(images), generator=generator)
+            for rows in order[: steps * batch_size].split(batch_size):
+                batch = _shift(images[rows], most, generator).to(device).contiguous(memory_format=torch.channels_last)
+                with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
+                    _, logits = extractor.layers(unit(batch, extractor.size))
+                loss = F.cross_entropy(logits.float(), labels[rows].to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.update()
+                if bar.n % 20 == 0:
+                    bar.set_postfix(loss=f"{loss.item():.3f}")
+    extractor.to(memory_format=torch.contiguous_format)
+
+
+@torch.inference_mode()
+def _scale_features(extractor: DomainExtractor, images: Tensor, batch_size: int) -> None:
+    """Make the mean square of the features 1, near that of Inception's, and leave the logits as they are.
+
+    The cubic kernel of the kernel distance sees nothing but the largest features where all of them are large.
+    """
+    device = extractor.head.weight.device
+    squares = [
+        extractor.layers(unit(batch.to(device), extractor.size))[0].square().sum() for batch in images.split(batch_size)
+    ]
+    scale = (torch.stack(squares).sum() / (len(images) * extractor.hidden.out_features)).clamp(min=1e-12).rsqrt()
+    extractor.hidden.weight.mul_(scale)
+    extractor.hidden.bias.mul_(scale)
+    extractor.head.weight.div_(scale)
+
+
+def _accuracy(extractor: DomainExtractor, dataset: Dataset, labels: Tensor, batch_size: int) -> float:
+    device = extractor.head.weight.device
+    right = 0
+    with torch.inference_mode():
+        for rows in torch.arange(len(dataset)).split(batch_size):
+            images = torch.stack([dataset[index] for index in rows.tolist()]).to(device)
+            found = extractor.layers(unit(images, extractor.size))[1].argmax(dim=1).cpu()
+            right += int((found == labels[rows]).sum())
+    return right / len(dataset)
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    features = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(features.get("amx_bf16") or features.get("avx512_bf16"))

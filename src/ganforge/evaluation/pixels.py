@@ -1,0 +1,149 @@
+"""What can be said of generated images without any trained network: how their pixels are distributed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import Dataset
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from ganforge.data.module import DataModule
+from ganforge.errors import require
+from ganforge.evaluation.memorization import COPY, nearest, pictures, to_uint8
+
+LARGEST = 64  # px; larger images are reduced to it
+REAL = 5000  # training images that are compared with, at most
+PAIRED = 2000  # images that are compared with each other, at most
+_ROWS = 1024  # images that are held as floats at once
+
+
+def sliced_wasserstein(a: Tensor, b: Tensor, projections: int, generator: torch.Generator) -> float:
+    """Mean, over random directions of length 1, of the Wasserstein-1 distance of the projections (Rabin et al. 2011).
+
+    a: (N, D), b: (M, D), of any type; generator: on the CPU, of the directions. In one dimension the distance is that
+    of the quantile functions, which is computed without interpolation also where N != M.
+
+    A projection divides by sqrt(D) of itself: if all D values are shifted by c, the result is about
+    c * sqrt(2 / pi), whatever D is, and repeating each value changes it little. Numbers of different image sizes can
+    be compared. It grows as N and M shrink (equal distributions give 0 only in the limit).
+    """
+    directions = torch.randn(a.shape[1], projections, generator=generator)
+    directions = (directions / directions.norm(dim=0)).to(a.device)
+    first, second = (_project(vectors, directions).sort(dim=0).values for vectors in (a, b))
+    n, m = len(first), len(second)
+    # Both quantile functions are constant between the steps i / n and j / m; here in units of 1 / (n * m).
+    steps = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(a.device)
+    widths = steps.diff(prepend=steps.new_zeros(1)) / (n * m)
+    gaps = (first[(steps - 1) // m] - second[(steps - 1) // n]).abs()
+    return float((gaps * widths[:, None]).sum(dim=0).mean())
+
+
+def _project(vectors: Tensor, directions: Tensor) -> Tensor:
+    return torch.cat([rows.float() @ directions for rows in vectors.split(_ROWS)])
+
+
+def pairwise_rms(vectors: Tensor) -> float:
+    """Mean RMS difference over all pairs of the N vectors (N, D); NaN for fewer than 2."""
+    count, dimension = vectors.shape
+    if count < 2:
+        return float("nan")
+    vectors = vectors.float()
+    vectors = vectors - vectors.mean(dim=0)
+    total = sum(float(torch.cdist(rows, vectors).sum()) for rows in vectors.split(256))
+    return total / (count * (count - 1) * dimension**0.5)
+
+
+def reduce(images: Tensor) -> Tensor:
+    """uint8 (B, C, H, W) -> uint8 vectors (B, D) of the images with sides of at most 64 px (bilinear, antialiased)."""
+    height, width = images.shape[-2:]
+    share = LARGEST / max(height, width)
+    if share < 1:
+        size = (max(1, round(height * share)), max(1, round(width * share)))
+        smaller = interpolate(images.float(), size=size, mode="bilinear", antialias=True)
+        images = smaller.round().clamp(0, 255).to(torch.uint8)
+    return images.flatten(1)
+
+
+@dataclass
+class Reference:
+    """The training images that generated ones are compared with, shared by all copies of a metric."""
+
+    vectors: Tensor  # uint8 (N, D)
+    spread: float  # mean RMS difference of two of them, on [0, 255]
+    close: float  # RMS difference on [0, 255], below which a generated image repeats another
+
+    def __deepcopy__(self, memo: dict) -> "Reference":
+        return self
+
+
+class PixelMetrics(Metric):
+    """How the pixels of generated images are distributed, beside up to 5,000 training images; needs no weights.
+
+    swd: sliced Wasserstein distance on [-1, 1], see `sliced_wasserstein`; 0.05 if all pixels are 8 grey levels off.
+    diversity: mean RMS difference of two generated images over that of two real ones; 1 is right, 0 a collapse.
+    duplicates: share of the generated images (of the first 2,000) that have another one closer than half of what 99 %
+    of real images keep from their nearest (among 2,000), or closer than a quarter of a grey level.
+
+    Images above 64 px are reduced to it. projections: directions of swd; seed: of these and of the choice of training
+    images.
+    """
+
+    needs = frozenset({"image"})
+    stages = ("val", "test")
+    monitor = ("swd", "min")
+    full_state_update = False
+
+    def __init__(self, *, projections: int = 512, seed: int = 0):
+        super().__init__()
+        require(projections >= 1, f"evaluation.metrics.pixels.projections={projections}: 1 or more")
+        self.projections, self.seed = projections, seed
+        self.reference: Reference | None = None
+        self.add_state("vectors", [], dist_reduce_fx="cat")
+        self.add_state("index", [], dist_reduce_fx="cat")
+
+    def prepare(self, data: DataModule) -> None:
+        """Reads the training images that are compared with. Raises UserError where there are fewer than 2."""
+        real = data.real("train")
+        require(
+            len(real) >= 2,
+            f"evaluation.metrics.pixels compares training images with each other, and there is {len(real)}; "
+            "use 2 or more (data.n_train), or leave it out: ~evaluation.metrics.pixels",
+        )
+        chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(self.seed))[:REAL].tolist()
+        parts = [chosen[begin : begin + _ROWS] for begin in range(0, len(chosen), _ROWS)]
+        vectors = torch.cat([reduce(pictures(real, part)) for part in parts])
+        some = vectors[:PAIRED]
+        close = float(_to_nearest(some).quantile(0.01)) / 2
+        self.reference = Reference(vectors, pairwise_rms(some), max(close, 255 * COPY))
+
+    def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """generated: (B, C, H, W) in [-1, 1], of the batch's "index"."""
+        self.vectors.append(reduce(to_uint8(generated)))
+        self.index.append(batch["index"].to(generated.device))
+
+    def compute(self) -> dict[str, float]:
+        """swd; with 2 images or more also diversity and duplicates."""
+        vectors = dim_zero_cat(self.vectors)[dim_zero_cat(self.index).argsort()]
+        directions = torch.Generator().manual_seed(self.seed)
+        real = self.reference.vectors.to(vectors.device)
+        values = {"swd": sliced_wasserstein(vectors, real, self.projections, directions) / 127.5}
+        some = vectors[:PAIRED]
+        if len(some) >= 2:
+            spread = self.reference.spread
+            values["diversity"] = pairwise_rms(some) / spread if spread else float("nan")
+            values["duplicates"] = int((_to_nearest(some) < self.reference.close).sum()) / len(some)
+        return values
+
+    def describe(self) -> dict[str, Any]:
+        """How many training images were compared with, over how many directions."""
+        count = len(self.reference.vectors) if self.reference else None
+        return {"swd/training_images": count, "swd/projections": self.projections}
+
+
+def _to_nearest(vectors: Tensor) -> Tensor:
+    """RMS difference of each vector to the nearest other one."""
+    distances, _ = nearest(vectors, vectors, 1, exclude=torch.arange(len(vectors)))
+    return distances[:, 0] / vectors.shape[1] ** 0.5

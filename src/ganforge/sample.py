@@ -1,0 +1,186 @@
+"""New images from a trained generator, and walks between them; the checkpoint alone is enough."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torchvision.utils import save_image
+
+from ganforge import images
+from ganforge.callbacks.grids import animate, rows, square
+from ganforge.checkpoint import Generator, load_generator
+from ganforge.errors import UserError, require
+from ganforge.folders import make_writable
+from ganforge.networks import SAMPLERS
+from ganforge.noise import latents, slerp
+
+# The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
+CHUNK = 8
+IN_GRID = 64
+
+
+def sample(
+    checkpoint: str | Path,
+    n: int,
+    output: str | Path,
+    *,
+    class_name: str | None = None,
+    truncation: float | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write images 0 to n - 1 of a seed as `output`/000000.png, ..., and a grid of the first 64 beside the folder.
+
+    Of a conditional generator all are of the class `class_name`; without it the classes take turns, each with a folder
+    of its own name in `output`. Image i is the same for any n and batch_size. Raises UserError before the first image
+    is drawn; returns the files of the images.
+    """
+    generator = load_sampler(checkpoint)
+    require(n >= 1, f"-n {n}: 1 or more images")
+    require(seed >= 0, f"--seed {seed}: 0 or more")
+    require(batch_size >= 1, f"--batch-size {batch_size}: 1 or more")
+    require(truncation is None or truncation > 0, f"--truncation {truncation}: above 0 (standard deviations)")
+    labels = class_labels(generator, class_name, n)
+    output = Path(output)
+    names = generator.card.get("class_names", [])
+    files = [
+        output / (names[labels[i]] if labels is not None and class_name is None else "") / f"{i:06d}.png"
+        for i in range(n)
+    ]
+    grid = output.with_name(f"{output.resolve().name}_grid.png")
+    existing = [str(file) for file in [*files, grid] if file.exists()]
+    require(
+        overwrite or not existing,
+        f"--output {output}: {', '.join(existing[:3])}{' ...' if len(existing) > 3 else ''} is already there; choose "
+        "another folder, or --overwrite",
+    )
+    for folder in {output, *(file.parent for file in files)}:
+        make_writable(folder, f"--output {folder}")
+
+    first = []
+    begins = range(0, n, batch_size)
+    for begin in track(begins, description="drawing", disable=len(begins) < 2):
+        indices = range(begin, min(begin + batch_size, n))
+        z = latents(indices, generator.network.latent_dim, seed, truncation)
+        drawn = draw(generator, z, None if labels is None else labels[indices.start : indices.stop])
+        for index, picture in zip(indices, drawn, strict=True):
+            images.write(files[index], images.from_unit(picture.numpy()))
+        if begin < IN_GRID:
+            first.append(drawn[: IN_GRID - begin])
+    save_image(square(torch.cat(first)), grid)
+    print(f"{n} images of {generator.path}, seed {seed}, written to {output}\ngrid: {grid}")
+    return files
+
+
+def interpolate(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    walk: Sequence[int] = (0, 1, 2, 3),
+    steps: int = 8,
+    arithmetic: str | None = None,
+    class_name: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Walk between the latents of some images (numbers as `sample` writes them), and calculate with them.
+
+    Writes `output`/walk.png, a row of `steps` images from each to the next by spherical interpolation, and walk.gif,
+    which returns to the start. arithmetic "3,5-1,2+4" writes arithmetic.png: the image of the mean latent of each set, and of
+    the mean of images 3 and 5 minus that of 1 and 2 plus that of 4 (Radford et al. 2015, section 6.3.2).
+    """
+    generator = load_sampler(checkpoint)
+    require(len(walk) >= 2 and min(walk) >= 0, f"--walk {','.join(map(str, walk))}: two or more image numbers")
+    require(steps >= 2, f"--steps {steps}: 2 or more")
+    terms = [] if arithmetic is None else _terms(arithmetic)
+    if class_name is None and generator.card["generator"].get("n_classes"):
+        class_name = generator.card["class_names"][0]
+    label = class_labels(generator, class_name, 1)
+    output = Path(output)
+    targets = {name: output / name for name in ("walk.png", "walk.gif", *(["arithmetic.png"] if terms else []))}
+    existing = [str(path) for path in targets.values() if path.exists()]
+    require(
+        overwrite or not existing, f"{', '.join(existing)} is already there; choose another --output, or --overwrite"
+    )
+    make_writable(output, f"--output {output}")
+    dim = generator.network.latent_dim
+
+    ends = latents(walk, dim, seed)
+    legs = [
+        torch.stack([slerp(start, end, step / steps) for step in range(steps)])
+        for start, end in zip(ends, ends.roll(-1, 0), strict=True)
+    ]
+    drawn = draw(generator, torch.cat(legs), None if label is None else label.repeat(len(ends) * steps))
+    strips = [*drawn[: (len(ends) - 1) * steps].split(steps)]  # without the way back
+    last = [*strips[1:], drawn[(len(ends) - 1) * steps :]]
+    rows_of = [torch.cat([strip, after[:1]]) for strip, after in zip(strips, last, strict=True)]
+    save_image(rows(list(torch.stack(rows_of, dim=1))), targets["walk.png"])
+    _animate(drawn, targets["walk.gif"])
+    if terms:
+        means = torch.stack([latents(numbers, dim, seed).mean(0) for _, numbers in terms])
+        result = sum(sign * mean for (sign, _), mean in zip(terms, means, strict=True))
+        z = torch.cat([means, result[None]])
+        pictures = draw(generator, z, None if label is None else label.repeat(len(z)))
+        save_image(rows(list(pictures[:, None])), targets["arithmetic.png"])
+    print(f"images {', '.join(map(str, walk))} of seed {seed}: " + ", ".join(map(str, targets.values())))
+    return list(targets.values())
+
+
+def load_sampler(checkpoint: str | Path) -> Generator:
+    """A trained generator from noise; raises UserError for one that translates pictures."""
+    generator = load_generator(checkpoint)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    require(
+        isinstance(generator.network, tuple(SAMPLERS.values())),
+        f"{generator.path}: this model translates pictures; use ganforge predict",
+    )
+    generator.network.to(device)
+    return generator
+
+
+def class_labels(generator: Generator, class_name: str | None, n: int) -> Tensor | None:
+    """Labels (n,) for a conditional generator: all of one class, or the classes in turn; None for any other."""
+    names = generator.card.get("class_names", [])
+    if not generator.card["generator"].get("n_classes"):
+        require(class_name is None, f"--class {class_name}: {generator.path} was not told classes in training")
+        return None
+    if class_name is None:
+        return torch.arange(n) % len(names)
+    if class_name not in names:
+        raise UserError(f"--class {class_name}: no such class; choose one of {', '.join(names)}")
+    return torch.full((n,), names.index(class_name))
+
+
+@torch.no_grad()
+def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Tensor:
+    """Images (B, C, H, W) in [-1, 1], on the CPU, of latents (B, latent_dim)."""
+    device = next(generator.network.parameters()).device
+    drawn = []
+    for begin in range(0, len(z), CHUNK):
+        chunk, label = z[begin : begin + CHUNK], None if labels is None else labels[begin : begin + CHUNK]
+        missing = CHUNK - len(chunk)
+        chunk = torch.cat([chunk, chunk[:1].expand(missing, -1)]).to(device)
+        label = None if label is None else torch.cat([label, label[:1].expand(missing)]).to(device)
+        drawn.append(generator.network(chunk, label)[: CHUNK - missing].float().cpu())
+    return torch.cat(drawn).clamp(-1, 1)
+
+
+def _terms(arithmetic: str) -> list[tuple[int, list[int]]]:
+    """ "3,5-1,2+4" -> [(1, [3, 5]), (-1, [1, 2]), (1, [4])]."""
+    text = arithmetic.replace(" ", "")
+    require(
+        re.fullmatch(r"\d+(,\d+)*([+-]\d+(,\d+)*)+", text) is not None,
+        f"--arithmetic {arithmetic!r}: sets of image numbers joined by + and -, such as 3,5-1,2+4",
+    )
+    found = re.findall(r"([+-]?)(\d+(?:,\d+)*)", text)
+    return [(-1 if sign == "-" else 1, [int(number) for number in numbers.split(",")]) for sign, numbers in found]
+
+
+def _animate(pictures: Tensor, path: Path) -> None:
+    factor = max(1, 128 // pictures.shape[-1])
+    frames = pictures.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    animate([images.from_unit(frame.numpy()) for frame in frames], path, seconds=0.1)

@@ -1,0 +1,125 @@
+"""ganforge evaluate: the numbers of a run again, of a folder in its place, of two folders."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import overrides_for, overrides_for_model
+from ganforge import checkpoint, cli
+from ganforge.errors import UserError
+from ganforge.evaluate import evaluate
+from ganforge.evaluation.extractor import load_extractor
+from ganforge.experiment import run
+from ganforge.extractors import train
+from ganforge.sample import sample
+
+
+@pytest.fixture
+def extractor(folders, tmp_path):
+    """A classifier of the two classes of tiny pictures."""
+    overrides = ["data=image_folder", f"data.root={folders / 'image_folder'}", "data.size=32"]
+    train(overrides, name="tiny_cnn", output=tmp_path / "tiny.pt", epochs=1)
+    return tmp_path / "tiny.pt"
+
+
+@pytest.fixture
+def judged(configured, folders, tmp_path, extractor):
+    """A tiny run with evaluation=domain, with 12 generated pictures at its end."""
+    data = [setting for setting in overrides_for("image_folder", folders) if not setting.startswith("evaluation=")]
+    model = [setting for setting in overrides_for_model("dcgan") if not setting.startswith(("data.n_t", "data.n_val"))]
+    domain = [
+        "evaluation=domain",
+        f"evaluation.metrics.fidelity.extractor={extractor}",
+        "evaluation.metrics.fidelity.splits=2",
+        f"evaluation.metrics.fidelity.cache_dir={tmp_path / 'features'}",
+        "evaluation.metrics.memorization.samples=6",
+    ]
+    run(configured([*model, *data, *domain, "data.n_train=10", "data.n_val=8", "data.n_test=12"]))
+    return tmp_path / "run"
+
+
+def test_a_run_is_judged_as_at_its_end(judged, tmp_path):
+    at_the_end = json.loads((judged / "results.json").read_text())
+    assert cli.main(["evaluate", str(judged), "--output", str(tmp_path / "again.json")]) == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    compared = [key for key in again if key.startswith("test/")]
+    assert {"test/fd/tiny_cnn", "test/is/tiny_cnn", "test/kd/tiny_cnn/low", "test/memorized/pixels"} <= set(compared)
+    for key in compared:
+        assert again[key] == pytest.approx(at_the_end[key], rel=1e-3, abs=1e-3, nan_ok=True), key
+    said = again["evaluation"]["test/fidelity"]
+    assert (said["images"], said["extractor"], said["reference"]) == (12, "tiny_cnn", "train")
+    assert said["extractor_hash"] == at_the_end["evaluation"]["test/fidelity"]["extractor_hash"]
+    assert "2,048" in said["advice"] and "kd/tiny_cnn" in said["advice"]
+    # Best and final are both reported; with one epoch they are the same weights.
+    assert at_the_end["final/test/fd/tiny_cnn"] == at_the_end["test/fd/tiny_cnn"]
+    assert (judged / "samples/nearest.png").is_file()
+    with pytest.raises(UserError, match="is already there"):
+        evaluate(judged, output=tmp_path / "again.json")
+
+
+def test_a_folder_in_place_of_what_the_run_generates(judged, tmp_path, extractor):
+    sample(judged, 12, tmp_path / "drawn")
+    whole = evaluate(judged, extractor=str(extractor), metrics=["fid", "kid"])
+    folder = evaluate(judged, pictures=tmp_path / "drawn", extractor=str(extractor), metrics=["fid", "kid"])
+    assert folder["test/fd/tiny_cnn"] == pytest.approx(whole["test/fd/tiny_cnn"], rel=1e-2)
+    assert "test/precision/tiny_cnn" not in folder
+
+
+def test_two_folders(tmp_path, extractor, folders):
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("dark_too", 60), ("light", 200)):
+        (tmp_path / name).mkdir()
+        for index in range(12):
+            noise = rng.integers(0, 50, (32, 32, 3), dtype=np.uint8) + np.uint8(level)
+            Image.fromarray(noise).save(tmp_path / name / f"{index}.png")
+    options = {"extractor": str(extractor), "metrics": ["fid"]}
+    near = evaluate(tmp_path / "dark", against=tmp_path / "dark_too", **options)
+    far = evaluate(tmp_path / "dark", against=tmp_path / "light", **options)
+    assert near["test/fd/tiny_cnn"] < 0.2 * far["test/fd/tiny_cnn"]
+    assert far["evaluation"]["test/fidelity"]["images"] == 12
+    with pytest.raises(UserError, match="--metrics fod"):
+        evaluate(tmp_path / "dark", against=tmp_path / "light", metrics=["fod"])
+    Image.new("RGB", (16, 16)).save(tmp_path / "light/odd.png")
+    with pytest.raises(UserError, match="differ in size"):
+        evaluate(tmp_path / "dark", against=tmp_path / "light", **options)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("data", {"_target_": "os.system"}, "names data that is not built from a checkpoint"),
+        ("data", {"root": {"_target_": "os.system"}}, "not plain values"),
+        ("data", {"wings": 2}, "does not fit this version"),
+        ("evaluation", {"metrics": {"x": {"_target_": "os.system", "command": "touch exploded"}}}, "'os.system'"),
+        ("evaluation", {"metrics": {"x": {"_target_": "ganforge.evaluation.Fidelity", "extractor": "${oc.env:HOME}"}}},
+         "with plain values"),
+    ],
+)  # fmt: skip
+def test_a_checkpoints_config_cannot_choose_what_is_run(judged, tmp_path, monkeypatch, section, change, message):
+    monkeypatch.chdir(tmp_path)
+    contents = checkpoint.load(judged)
+    contents["ganforge"]["config"][section].update(change)
+    torch.save(contents, "changed.ckpt")
+    with pytest.raises(UserError, match=message):
+        evaluate("changed.ckpt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_an_extractor_is_trained_by_overrides_alone(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    digits = ["data=mnist", f"data.root={folders / 'mnist'}", "data.n_heldout=20"]
+    assert cli.main(["extractor", *digits, "--epochs", "1"]) == 0
+    file = tmp_path / "lightning_logs/extractors/mnist_cnn.pt"
+    assert load_extractor(file).card["class_names"] == [str(digit) for digit in range(10)]
+    assert str(file.relative_to(tmp_path)) in capsys.readouterr().out
+    for arguments, message in (
+        (digits, "is already there"),
+        ([*digits, "model=gan", "--name", "x"], "data=NAME and data.NAME=VALUE are expected"),
+        (["data=nothing", "--name", "x"], "nothing"),
+        (["data=pairs", f"data.root={folders / 'pairs'}", "data.size=32", "--name", "x"], "no classes"),
+    ):
+        assert cli.main(["extractor", *arguments]) == 1
+        assert message in capsys.readouterr().err
