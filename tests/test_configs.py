@@ -9,8 +9,10 @@ from omegaconf import OmegaConf
 from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.extractors import train
 from ganforge.networks import TRANSLATORS
 from ganforge.networks.unet import unet_depth
+from test_fidelity import random_inception
 
 CHOICES = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
@@ -79,8 +81,27 @@ def test_every_other_choice_composes_and_trains(configured, folders, tmp_path, o
     monkeypatch.setenv("WANDB_MODE", "offline")
     offline = ["logger.wandb.mode=offline"] if override == "logger=wandb" else []
     small = [setting for setting in overrides_for("pairs", folders) if not setting.startswith("evaluation=")]
-    run(configured([override, *small, "model.generator.depth=3", *TINY_PIX2PIX, *offline]))
-    check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
+    chosen = [override, *small, "model.generator.depth=3", *TINY_PIX2PIX, *offline, *for_evaluation(override, folders)]
+    run(configured(chosen))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    check_run(results, tmp_path / "run")
+    if override == "evaluation=fidelity":
+        assert results["test/kid"] is not None and results["test/is"] >= 1
+    if override == "evaluation=domain":
+        assert results["test/fd/pairs_cnn"] is not None
+
+
+def for_evaluation(override: str, folders) -> list[str]:
+    """What evaluation with a network needs: random weights of Inception, or a small extractor; and few images."""
+    fidelity = "evaluation.metrics.fidelity"
+    if override == "evaluation=fidelity":
+        weights = random_inception(folders / "inception.pth")
+        return [f"{fidelity}.weights={weights}", f"{fidelity}.metrics=[kid,is]", f"{fidelity}.splits=2"]
+    if override == "evaluation=domain":
+        pictures = ["data=image_folder", f"data.root={folders / 'image_folder'}", "data.size=32"]
+        train(pictures, name="pairs_cnn", output=folders / "pairs_cnn.pt", epochs=1)
+        return [f"{fidelity}.extractor={folders / 'pairs_cnn.pt'}", f"{fidelity}.metrics=[fid]"]
+    return []
 
 
 def test_the_recipes_say_what_was_published(configured):

@@ -62,7 +62,7 @@ def evaluate(
     """Print the table of `subject` and return its numbers.
 
     subject: a run or checkpoint, whose data and metrics are those it was trained with; or a folder of pictures,
-    compared with those of the folder `against`. pictures: a folder of pictures to judge in place of what the run's model
+    compared with those of the folder `against`. pictures: a folder of pictures to judge in place of what the model
     generates. metrics (of fid, kid, is, precision, recall), extractor, weights: in place of the run's. n: how many are
     generated; None for as many as at the end of the run. output: a JSON file for the numbers.
     """

@@ -94,8 +94,14 @@ def run(config: DictConfig) -> float:
     trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     # Asked now: loading a checkpoint for the test takes the callbacks back to when it was written.
     best, last = (callbacks[name].best_model_path for name in ("best", "last"))
-    score = float(callbacks["best"].best_model_score)
     images_seen = model.images_seen
+    if best:
+        score = float(callbacks["best"].best_model_score)
+    else:  # the training was ended before its first validation
+        trainer.validate(model, datamodule=data, verbose=False)
+        best = last = str(run_dir / "checkpoints/last.ckpt")
+        trainer.save_checkpoint(best)
+        score = float(evaluation.results[monitor])
     # The networks as they are now, unless they are those of the best validation; then these.
     best_is_final = checkpoint.load(best)["ganforge"]["images_seen"] == images_seen
     if not best_is_final:

@@ -90,8 +90,8 @@ def interpolate(
     """Walk between the latents of some images (numbers as `sample` writes them), and calculate with them.
 
     Writes `output`/walk.png, a row of `steps` images from each to the next by spherical interpolation, and walk.gif,
-    which returns to the start. arithmetic "3,5-1,2+4" writes arithmetic.png: the image of the mean latent of each set, and of
-    the mean of images 3 and 5 minus that of 1 and 2 plus that of 4 (Radford et al. 2015, section 6.3.2).
+    which returns to the start. arithmetic "3,5-1,2+4" writes arithmetic.png: the image of the mean latent of each set,
+    and of the mean of images 3 and 5 minus that of 1 and 2 plus that of 4 (Radford et al. 2015, section 6.3.2).
     """
     generator = load_sampler(checkpoint)
     require(len(walk) >= 2 and min(walk) >= 0, f"--walk {','.join(map(str, walk))}: two or more image numbers")

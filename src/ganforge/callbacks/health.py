@@ -15,8 +15,8 @@ _COLLAPSED = (
 )
 _WON = (
     "a lower model.optimizer_d.lr, model.label_smoothing=0.1, noise on what the discriminator sees "
-    "(model.input_noise.std=0.1), an R1 penalty (model.penalties.r1=5), augmentation (model/augment=diff), or a smaller "
-    "discriminator"
+    "(model.input_noise.std=0.1), an R1 penalty (model.penalties.r1=5), augmentation (model/augment=diff), or a "
+    "smaller discriminator"
 )
 _NOT_FINITE = (
     "lower model.optimizer_g.lr and model.optimizer_d.lr, model.clip_g=1 and model.clip_d=1, or trainer.precision=32"

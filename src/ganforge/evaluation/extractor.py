@@ -129,6 +129,11 @@ def load_extractor(path: str | Path) -> DomainExtractor:
     hash is checked) or of another program.
     """
     argument = "evaluation.metrics.fidelity.extractor"
+    require(
+        Path(path).is_file(),
+        f"{argument}={path}: no such file; train it with `ganforge extractor data=... --output {path}`, with the data "
+        "set and settings of this training",
+    )
     contents = read_tensors(Path(path), argument)
     name = f"{argument}={path}"
     remedy = "give a file that `ganforge extractor` wrote"

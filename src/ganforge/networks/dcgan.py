@@ -5,7 +5,7 @@ from torch import nn
 
 from ganforge.errors import require
 from ganforge.networks.conditioning import ClassInput, Head
-from ganforge.networks.layers import initialize, normalization
+from ganforge.networks.layers import flat_normalization, initialize, normalization
 
 
 def doublings(size: int) -> tuple[int, int]:
@@ -27,7 +27,8 @@ class DCGANGenerator(nn.Module):
     as in the authors' and PyTorch's code (3.6 M parameters for RGB).
 
     kernel_size: 4 or 5. refine: one more convolution before the first doubling (with kernel_size 5, 28 px and 64 base
-    channels: 7 x 7 x 256, 7 x 7 x 128, 14 x 14 x 64, 28 x 28). n_classes: an embedding is concatenated to z.
+    channels: 7 x 7 x 256, 7 x 7 x 128, 14 x 14 x 64, 28 x 28). hidden: width of a fully connected layer before the
+    projection (1024 in the networks for MNIST of Chen et al. 2016). n_classes: an embedding is concatenated to z.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class DCGANGenerator(nn.Module):
         base_channels: int = 64,
         kernel_size: int = 4,
         refine: bool = False,
+        hidden: int | None = None,
         norm: str = "batch",
         n_classes: int | None = None,
     ):
@@ -51,7 +53,12 @@ class DCGANGenerator(nn.Module):
         strides = [1] * refine + [2] * n
         width = base_channels * 2 ** (len(strides) - 1)
         bias = norm != "batch"
-        self.project = nn.Linear(self.input.out_features, width * start * start, bias=bias)
+        before, chain = self.input.out_features, []
+        if hidden is not None:
+            require(hidden >= 1, f"model.generator.hidden={hidden}: 1 or more, or null")
+            chain += [nn.Linear(before, hidden, bias=bias), flat_normalization(norm, hidden), nn.ReLU()]
+            before = hidden
+        self.project = nn.Sequential(*chain, nn.Linear(before, width * start * start, bias=bias))
         self.start = (width, start, start)
         chain = [normalization(norm, width), nn.ReLU()]
         for step, stride in enumerate(strides):
@@ -80,8 +87,8 @@ class DCGANDiscriminator(nn.Module):
     """images (B, in_channels, size, size), label (B,) or None -> logits (B,).
 
     Convolutions of stride 2 double the width from base_channels until 4 x 4 (or 7 x 7); LeakyReLU 0.2, batch norm but
-    for the first. spectral_norm takes the place of the batch norm. dropout: of whole activations, after each layer. For
-    minibatch_std, n_classes and outputs see `Head`.
+    for the first. hidden: width of a fully connected layer after them. spectral_norm takes the place of the batch norm.
+    dropout: of single activations, after each layer. For minibatch_std, n_classes and outputs see `Head`.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class DCGANDiscriminator(nn.Module):
         base_channels: int = 64,
         kernel_size: int = 4,
         norm: str = "batch",
+        hidden: int | None = None,
         dropout: float = 0.0,
         spectral_norm: bool = False,
         minibatch_std: bool = False,
@@ -114,9 +122,16 @@ class DCGANDiscriminator(nn.Module):
             chain += [nn.LeakyReLU(0.2)]
             chain += [nn.Dropout(dropout)] if dropout else []
             before = width
+        positions = start * start
+        if hidden is not None:
+            require(hidden >= 1, f"model.discriminator.hidden={hidden}: 1 or more, or null")
+            chain += [nn.Flatten(), nn.Linear(before * positions, hidden, bias=norm != "batch")]
+            chain += [flat_normalization(norm, hidden), nn.LeakyReLU(0.2)]
+            chain += [nn.Dropout(dropout)] if dropout else []
+            before, positions = hidden, 1
         self.features = nn.Sequential(*chain)
         self.head = Head(
-            features=before, positions=start * start, minibatch_std=minibatch_std, n_classes=n_classes, outputs=outputs
+            features=before, positions=positions, minibatch_std=minibatch_std, n_classes=n_classes, outputs=outputs
         )
         initialize(self)
         if spectral_norm:

@@ -20,12 +20,17 @@ def normalization(name: str, channels: int) -> nn.Module:
     return nn.InstanceNorm2d(channels) if name == "instance" else nn.Identity()
 
 
+def flat_normalization(name: str, features: int) -> nn.Module:
+    """The same for (B, features), where only "batch" normalizes: a vector has no instance statistics."""
+    return nn.BatchNorm1d(features) if name == "batch" else nn.Identity()
+
+
 def initialize(network: nn.Module, std: float = 0.02) -> nn.Module:
     """Weights N(0, std), batch norm scales N(1, std), biases 0, in place (Isola et al. 2017, section 6.2)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, std)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, std)
         else:
             continue

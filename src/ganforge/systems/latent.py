@@ -84,14 +84,15 @@ class LatentGAN(Adversarial):
         return self.discriminator(images, label)
 
     def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
+        self._compared = (fake.detach(), batch["image"])
         real, fake = self.seen(batch["image"], real=True), self.seen(fake, real=False)
         label = self.label(batch)
         real_logits, fake_logits = self.real_logit(real, label), self.real_logit(fake, label)
-        terms = {"adv": self.objective.d(real_logits, fake_logits, self.label_smoothing, self.label_flip)}
-        terms |= self.penalties(lambda images: self.real_logit(images, label), real, fake, self.d_updates)
         self._watch(real_logits.detach(), fake_logits.detach())
-        self._compared = (fake.detach(), real.detach())
-        return terms
+        return {
+            "adv": self.objective.d(real_logits, fake_logits, self.label_smoothing, self.label_flip),
+            **self.penalties(lambda images: self.real_logit(images, label), real, fake, self.d_updates),
+        }
 
     def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
         critic = self._unrolled(batch, fake) if self.unroll_steps else self.real_logit
