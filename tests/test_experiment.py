@@ -182,7 +182,13 @@ def test_a_default_folder_that_cannot_be_written_is_refused(tmp_path):
 def test_help_explains_groups_and_choices(tmp_path):
     result = train("--help", folder=tmp_path / "run")
     assert result.returncode == 0
-    for words in ("data: lattice, pairs", "model: pix2pix", "experiment: lattice_kagome_only", "ckpt_path"):
+    for words in (
+        "data: image_folder, lattice, mnist, pairs",
+        "model: cgan, dcgan, gan, hinge, lsgan, pix2pix",
+        "model/augment: ada, diff, none",
+        "experiment: celeba64, lattice_kagome_only",
+        "ckpt_path",
+    ):
         assert words in result.stdout
 
 

@@ -42,7 +42,7 @@ def test_a_run_folder_holds_what_was_drawn_and_how_it_was_judged(configured, fol
     # The same latents before the training and after every epoch, and how they came about.
     names = [f"images_{seen:09d}.png" for seen in (0, 4, 8, 12)]
     assert sorted(path.name for path in (folder / "samples").glob("images_*")) == names
-    assert Image.open(folder / "samples/evolution.gif").n_frames == 4
+    assert 2 <= Image.open(folder / "samples/evolution.gif").n_frames <= 4  # equal frames are one
     assert (folder / "samples/evolution.png").is_file() and (folder / "samples/nearest.png").is_file()
     shown = capsys.readouterr().out
     assert "test, best" in shown and "test, final" in shown and "nearest.png" in shown

@@ -95,13 +95,13 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Table:
     for row in rows:
         if not row.startswith(in_other_table) and not row.endswith(details):
             table.add_row(row, *(_cell(results, prefix + row) for prefix in columns.values()))
-    for group in dict.fromkeys(row.rsplit("/", 1)[0] for row in rows if row.startswith("classes/")):
+    for group in dict.fromkeys("/".join(row.split("/")[:2]) for row in rows if row.startswith("classes/")):
         cells = []
         for prefix in columns.values():
             keys = [key for key in results if key.startswith(f"{prefix}{group}/") and not key.endswith(details)]
             shares = [100 * results[key] for key in keys]
             cells.append(f"{min(shares):.1f} to {max(shares):.1f} %" if shares else "")
-        table.add_row(f"{group} (share of each)", *cells)
+        table.add_row(group, *cells)
     return table
 
 
