@@ -26,10 +26,20 @@ def extractor(folders, tmp_path):
 
 
 @pytest.fixture
-def judged(configured, folders, tmp_path, extractor):
-    """A tiny run with evaluation=domain, with 12 generated pictures at its end."""
+def judged(judge):
+    """A tiny DCGAN, judged by the classifier."""
+    return judge("dcgan")
+
+
+@pytest.fixture
+def judge(configured, folders, tmp_path, extractor):
+    """judge(model) -> a tiny run with evaluation=domain, with 12 generated pictures at its end."""
+    return lambda model: judged_run(configured, folders, tmp_path, extractor, model)
+
+
+def judged_run(configured, folders, tmp_path, extractor, chosen):
     data = [setting for setting in overrides_for("image_folder", folders) if not setting.startswith("evaluation=")]
-    model = [setting for setting in overrides_for_model("dcgan") if not setting.startswith(("data.n_t", "data.n_val"))]
+    model = [setting for setting in overrides_for_model(chosen) if not setting.startswith(("data.n_t", "data.n_val"))]
     domain = [
         "evaluation=domain",
         f"evaluation.metrics.fidelity.extractor={extractor}",
@@ -53,11 +63,20 @@ def test_a_run_is_judged_as_at_its_end(judged, tmp_path):
     assert (said["images"], said["extractor"], said["reference"]) == (12, "tiny_cnn", "train")
     assert said["extractor_hash"] == at_the_end["evaluation"]["test/fidelity"]["extractor_hash"]
     assert "2,048" in said["advice"] and "kd/tiny_cnn" in said["advice"]
+    assert not any(key.startswith("test/label_accuracy") for key in at_the_end)  # nobody asked for a class
     # Best and final are both reported; with one epoch they are the same weights.
     assert at_the_end["final/test/fd/tiny_cnn"] == at_the_end["test/fd/tiny_cnn"]
     assert (judged / "samples/nearest.png").is_file()
     with pytest.raises(UserError, match="is already there"):
         evaluate(judged, output=tmp_path / "again.json")
+
+
+def test_a_conditional_run_says_how_often_the_class_was_the_one_asked_for(judge, tmp_path):
+    folder = judge("cgan")
+    at_the_end = json.loads((folder / "results.json").read_text())
+    assert 0 <= at_the_end["test/label_accuracy/tiny_cnn"] <= 1
+    again = evaluate(folder)
+    assert again["test/label_accuracy/tiny_cnn"] == pytest.approx(at_the_end["test/label_accuracy/tiny_cnn"], abs=0.1)
 
 
 def test_a_folder_in_place_of_what_the_run_generates(judged, tmp_path, extractor):

@@ -92,7 +92,7 @@ def generated_images(n: int = 24, channels: int = 1, seed: int = 5) -> torch.Ten
 
 def evaluate(metric: Fidelity, data: DataModule, pictures: torch.Tensor, *, name: str = "val", batch: int = 5) -> dict:
     for rows in torch.arange(len(pictures)).split(batch):
-        metric.update({"index": rows, "label": rows % 3}, pictures[rows], data.sets[name])
+        metric.update({"index": rows, "asked_label": rows % 3}, pictures[rows], data.sets[name])
     return metric.compute()
 
 
@@ -214,7 +214,7 @@ def test_during_training_the_numbers_are_those_of_the_whole_set_in_the_order_of_
     shuffled = ready(extractor, tmp_path, data)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
     for rows in [*order.split(7), order[:5]]:  # the last ones are padding, seen before
-        shuffled.update({"index": rows, "label": rows % 3}, pictures[rows], data.sets["val"])
+        shuffled.update({"index": rows, "asked_label": rows % 3}, pictures[rows], data.sets["val"])
     assert shuffled.compute() == pytest.approx(values, rel=1e-5)
 
     shuffled.reset()
@@ -236,7 +236,7 @@ def _as_rank(rank: int, folder: str) -> None:
         metric = ready(Path(folder) / "dots.pt", own_cache, data)
         metric.stage = "test"
         for part in shares[rank].split(5):
-            metric.update({"index": part, "label": part % 3}, generated_images()[part], data.sets["test"])
+            metric.update({"index": part, "asked_label": part % 3}, generated_images()[part], data.sets["test"])
         found[title] = metric.compute()
     Path(folder, f"values_{rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()

@@ -110,6 +110,8 @@ def of_run(
     count = len(dataset) if drawn is None else len(drawn)
     for batch in track(list(_batches(dataset, count, 64)), description="evaluating"):
         batch = batch()
+        if generator.card["generator"].get("n_classes"):
+            batch["asked_label"] = batch["label"]
         generated = _generate(generator, batch) if drawn is None else _read(drawn, batch["index"])
         evaluation.update("test", batch, generated, dataset)
     return {**evaluation.compute("test"), "evaluation": evaluation.descriptions, "checkpoint": str(generator.path)}

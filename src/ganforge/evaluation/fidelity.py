@@ -105,11 +105,11 @@ class Fidelity(Metric):
         return "train" if "image" in self._real.data.provides else name
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
-        """generated: (B, C, H, W) in [-1, 1], one for each of batch["index"]; with batch["label"], of that class."""
+        """generated: (B, C, H, W) in [-1, 1], one for each of batch["index"]; of batch["asked_label"] where given."""
         self.split = self._reference_for(self._real.split_of(dataset))
         self._waiting.append(to_uint8(generated))
         index = torch.as_tensor(batch["index"], device=generated.device)
-        labels = batch.get("label") if self._labels_known else None
+        labels = batch.get("asked_label") if self._labels_known else None
         self.index.append(index)
         self.labels.append(torch.full_like(index, -1) if labels is None else labels.to(index))
         for images in chunks(self._waiting, self.settings.batch_size):

@@ -15,6 +15,7 @@ from torchmetrics.utilities import dim_zero_cat
 from ganforge import images
 from ganforge.data.module import DataModule
 from ganforge.errors import require
+from ganforge.evaluation.features import to_uint8
 
 COPY = 1e-3  # distances below it are copies, whatever the quantile; a quarter of a grey level, per-pixel RMS
 _BLOCK = 2**23  # numbers (32 MB of float32) in each of the handful of arrays that are held at once
@@ -90,11 +91,6 @@ def _first(distances: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def pictures(dataset: Dataset, indices: Iterable[int]) -> Tensor:
     """Items of a data set of uint8 (C, H, W) tensors as (n, C, H, W)."""
     return torch.stack([dataset[index] for index in indices])
-
-
-def to_uint8(generated: Tensor) -> Tensor:
-    """(B, C, H, W) in [-1, 1] -> uint8, rounded; values outside are clipped."""
-    return ((generated.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 @dataclass

@@ -12,7 +12,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
-from ganforge.evaluation.memorization import COPY, nearest, pictures, to_uint8
+from ganforge.evaluation.features import to_uint8
+from ganforge.evaluation.memorization import COPY, nearest, pictures
 
 LARGEST = 64  # px; larger images are reduced to it
 REAL = 5000  # training images that are compared with, at most

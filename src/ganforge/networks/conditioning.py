@@ -15,6 +15,9 @@ class ClassInput(nn.Module):
         require(isinstance(latent_dim, int) and latent_dim >= 1, f"model.latent_dim={latent_dim}: 1 or more")
         require(n_classes is None or n_classes >= 2, f"model.generator.n_classes={n_classes}: 2 or more, or null")
         self.embedding = nn.Embedding(n_classes, embedding_dim) if n_classes else None
+        if n_classes:
+            # As long as a one-hot vector: with N(0, 1) the class would drown the latents.
+            nn.init.normal_(self.embedding.weight, 0.0, embedding_dim**-0.5)
         self.out_features = latent_dim + (embedding_dim if n_classes else 0)
 
     def forward(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:

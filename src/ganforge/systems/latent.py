@@ -153,6 +153,18 @@ class LatentGAN(Adversarial):
         finally:
             network.train(was_training)
 
+    def said_of(self, batch: Batch) -> Batch:
+        """What the metrics are told of a batch beside the images: {"asked_label"} where the class was chosen."""
+        return {}
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        batch |= self.said_of(batch)
+        return super().validation_step(batch, batch_index)
+
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
+        batch |= self.said_of(batch)
+        return super().test_step(batch, batch_index, dataloader_idx)
+
     def on_fit_start(self) -> None:
         super().on_fit_start()
         if self.global_rank:  # every rank starts from the same seed: without this, from the same noise
@@ -166,3 +178,6 @@ class ConditionalGAN(LatentGAN):
 
     def label(self, batch: Batch) -> Tensor | None:
         return batch["label"]
+
+    def said_of(self, batch: Batch) -> Batch:
+        return {"asked_label": batch["label"]}

@@ -56,12 +56,5 @@ class SemiSupervisedGAN(LatentGAN):
         """images (B, C, H, W) in [-1, 1] -> the most likely class of each (B,)."""
         return self.discriminator(images).argmax(dim=1)
 
-    # What the classifier says of the real pictures goes to the metrics with the batch.
-
-    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        batch["predicted_label"] = self.classify(batch["image"])
-        return super().validation_step(batch, batch_index)
-
-    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        batch["predicted_label"] = self.classify(batch["image"])
-        return super().test_step(batch, batch_index, dataloader_idx)
+    def said_of(self, batch: Batch) -> Batch:
+        return {"predicted_label": self.classify(batch["image"])}
