@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     extractor.add_argument(
         "--output", "-o", metavar="FILE", help="default: lightning_logs/extractors/NAME.pt in this folder"
     )
-    extractor.add_argument("--epochs", type=int, default=4, metavar="N", help="default %(default)s")
+    extractor.add_argument("--epochs", type=int, metavar="N", help="default: 4, or more for small data sets")
     extractor.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
     extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
     extractor.set_defaults(run=_extractor)

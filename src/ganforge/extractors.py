@@ -21,7 +21,7 @@ def train(
     *,
     name: str | None = None,
     output: str | Path | None = None,
-    epochs: int = 4,
+    epochs: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Any]:

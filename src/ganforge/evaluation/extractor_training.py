@@ -1,5 +1,6 @@
 """`ganforge extractor`: trains the classifier whose features `evaluation=domain` compares pictures by."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ganforge.evaluation.extractor import FORMAT, DomainExtractor, check_name, u
 from ganforge.folders import make_writable
 
 LARGEST_SCALED = 5000  # training pictures that the scale of the features is taken from
+LEAST_EPOCHS, LEAST_STEPS = 4, 500  # unless told otherwise: small sets need more epochs
 LARGEST_DEFAULT_SIZE = 64  # px; larger pictures are shrunk by the extractor unless it is given a size
 
 
@@ -24,7 +26,7 @@ def train_extractor(
     *,
     name: str,
     output: Path,
-    epochs: int = 4,
+    epochs: int | None = None,
     seed: int = 0,
     batch_size: int = 128,
     learning_rate: float = 3e-3,
@@ -34,15 +36,16 @@ def train_extractor(
 ) -> dict[str, Any]:
     """Train a classifier on data.real("train") and data.real_labels("train"), test it on "test", write `output`.
 
-    name: stands in the names of its numbers, as in fd/NAME. size: pixels a side that it sees; None: those of the data,
-    64 at most. learning_rate: the peak of a one-cycle schedule of Adam. Training pictures are shifted by up to 7 %.
+    name: stands in the names of its numbers, as in fd/NAME. epochs: None for 4, or as many as make 500 steps. size:
+    pixels a side that it sees; None: those of the data, 64 at most. learning_rate: the peak of a one-cycle schedule of
+    Adam. Training pictures are shifted by up to 7 %.
 
     Returns what the file says of the extractor: name, class_names, channels, size, test_accuracy in [0, 1] (by the
     float32 weights that are saved), test_images, train_images, epochs, seed, data (its fingerprint), hash. Raises
     UserError, before the training, for data with fewer than two classes and for a wrong argument.
     """
     check_name(name, f"name={name}")
-    require(isinstance(epochs, int) and epochs >= 1, f"epochs={epochs}: 1 or more")
+    require(epochs is None or (isinstance(epochs, int) and epochs >= 1), f"epochs={epochs}: 1 or more, or none")
     require(isinstance(batch_size, int) and batch_size >= 2, f"batch_size={batch_size}: 2 or more")
     require(size is None or (isinstance(size, int) and size >= 8), f"size={size}: 8 pixels or more, or none")
     output = Path(output)
@@ -50,6 +53,7 @@ def train_extractor(
     make_writable(output.parent, f"output={output}")
     classes = _check_classes(data)
     train, test = data.real("train"), data.real("test")
+    epochs = epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / max(1, len(train) // batch_size)))
     channels, *edges = train[0].shape
     size = size or min(max(edges), LARGEST_DEFAULT_SIZE)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
