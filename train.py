@@ -1,7 +1,12 @@
 """Train a GAN: python train.py model=pix2pix data=lattice. `python train.py --help` lists the choices."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
+
+import ganforge.settings  # noqa: F401  the resolvers of conf/, for --cfg job --resolve
+from ganforge.words import one_sentence
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -12,4 +17,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence(sys.argv[1:]):
+        main()

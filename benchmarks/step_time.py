@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader
 
 from ganforge.callbacks import Progress
 from ganforge.data.module import EpochSampler
-from ganforge.experiment import CONF, precision, quiet
+from ganforge.experiment import CONF, quiet
+from ganforge.hardware import arguments, precision
 from ganforge.systems import Pix2Pix
 
 
@@ -35,6 +36,7 @@ class BareLoop:
 
     def __init__(self, system: Pix2Pix, data, device: torch.device, bf16: bool):
         self.system, self.device, self.bf16 = system.to(device, memory_format=torch.channels_last), device, bf16
+        self.generator, self.discriminator = system.generator, system.discriminator
         self.optimizer_g, self.optimizer_d = system.configure_optimizers()
         self.loader = DataLoader(
             data.sets["train"],
@@ -52,8 +54,7 @@ class BareLoop:
             batch[name].to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             for name in ("source", "target")
         )
-        system = self.system
-        generator, discriminator = system.generator, system.discriminator
+        system, generator, discriminator = self.system, self.generator, self.discriminator
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
         with autocast:
             fake = generator(source)
@@ -107,8 +108,7 @@ def ours(config, system: Pix2Pix, data, batches: int, profiler: SimpleProfiler |
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             accelerator=config.trainer.accelerator,
-            devices=1,
-            precision=precision(config.trainer),
+            **arguments(config.trainer),
             max_epochs=1,
             limit_train_batches=batches + warmup,
             limit_val_batches=0,

@@ -37,26 +37,27 @@ TINY_PIX2PIX = [*TINY, "model.discriminator.base_channels=4"]
 def configured(tmp_path):
     """configured(overrides) -> the config that `python train.py OVERRIDES` would run, in a fresh folder."""
 
-    def configure(overrides: list[str], folder: str = "run") -> DictConfig:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            config = compose("train", overrides=overrides, return_hydra_config=True)
-        run_dir = tmp_path / folder
-        run_dir.mkdir(exist_ok=True)
-        with open_dict(config):
-            config.hydra.runtime.output_dir = str(run_dir)
-            config.hydra.mode = "RUN"
-            config.hydra.overrides.task = overrides
-        HydraConfig.instance().set_config(config)
-        # What Hydra hands to a job: without its own settings, but with interpolations to them.
-        with open_dict(config):
-            config.name = config.name
-            config.run_dir = config.run_dir
-            del config["hydra"]
-        return config
-
-    yield configure
+    yield lambda overrides, folder="run": composed(overrides, tmp_path / folder)
     HydraConfig.instance().cfg = None
+
+
+def composed(overrides: list[str], run_dir: Path) -> DictConfig:
+    """The config that Hydra hands to the job `python train.py OVERRIDES hydra.run.dir=RUN_DIR`."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides=overrides, return_hydra_config=True)
+    run_dir.mkdir(exist_ok=True)
+    with open_dict(config):
+        config.hydra.runtime.output_dir = str(run_dir)
+        config.hydra.mode = "RUN"
+        config.hydra.overrides.task = overrides
+    HydraConfig.instance().set_config(config)
+    # Without Hydra's own settings, but with interpolations to them.
+    with open_dict(config):
+        config.name = config.name
+        config.run_dir = config.run_dir
+        del config["hydra"]
+    return config
 
 
 # The smallest networks of those models that have no base_channels.

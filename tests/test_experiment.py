@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from conftest import ROOT, TINY_PIX2PIX
+from ganforge import status
 from ganforge.experiment import run, start
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "model.generator.depth=3"]
@@ -207,12 +208,18 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     last = folder / "checkpoints" / "last.ckpt"
-    assert f"ckpt_path={last}" in output
+    assert f"hydra.run.dir={folder} resume=true" in output
+    assert status.read(folder)["state"] == "interrupted"
     stopped_at = torch.load(last, weights_only=True)["ganforge"]["images_seen"]
     assert stopped_at > 0
 
     epochs = stopped_at // 40 + 2
     settings = [o for o in overrides if "max_epochs" not in o]
-    result = train(*settings, f"trainer.max_epochs={epochs}", f"ckpt_path={last}", folder=tmp_path / "resumed")
+    shorter = [*settings, f"trainer.max_epochs={epochs}"]
+    result = train(*shorter, "resume=true", folder=folder)
+    assert result.returncode == 1
+    assert f"trainer.max_epochs={epochs} but 1000 in the checkpoint" in result.stderr
+    result = train(*shorter, "resume=force", folder=folder)
     assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "resumed/results.json").read_text())["images_seen"] > stopped_at
+    assert json.loads((folder / "results.json").read_text())["images_seen"] > stopped_at
+    assert status.read(folder)["state"] == "finished"

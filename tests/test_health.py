@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -165,48 +166,15 @@ def test_a_diversity_that_is_no_number_is_no_recovery(watched):
     ]
 
 
-class Rank:
-    """Trainer and strategy of one rank; the averages are those over the rows of all ranks."""
-
-    precision = "32-true"
-    should_stop = False
-
-    def __init__(self, rows_of_all_ranks: list[dict[str, float]]):
-        self.strategy = self
-        self.rows = rows_of_all_ranks
-
-    def reduce(self, values: torch.Tensor, reduce_op: str) -> torch.Tensor:
-        assert reduce_op == "mean"
-        return torch.tensor([list(row.values()) for row in self.rows]).mean(dim=0)
-
-
-@pytest.mark.parametrize(
-    ("others", "said"),
-    [({**GOOD, "train/g/batch_diversity": math.nan}, "not finite"), ({**ALIKE, "train/g/batch_duplicates": 1.0}, "co")],
-)
-def test_ranks_say_and_do_the_same(others, said):
-    rows = [GOOD, others, others]
-    health = [Health(on_collapse="stop", patience=1) for _ in rows]
-    trainers = [Rank(rows) for _ in rows]
-    for row, callback, trainer in zip(rows, health, trainers, strict=True):
-        module = Scripted([])
-        module.latest = row
-        module.print = print
-        callback.on_train_batch_end(trainer, module, None, None, 0)
-    assert all(trainer.should_stop for trainer in trainers)
-    assert health[0].warnings == health[1].warnings == health[2].warnings
-    assert said in health[0].warnings[0]
-
-
-def test_gradients_of_a_scaled_loss_may_overflow():
-    module = Scripted([])
-    module.print = print
+def test_updates_that_were_left_out_are_told_but_for_a_scaled_loss(watched):
     for precision, count in (("16-mixed", 0), ("bf16-mixed", 1)):
-        module.latest = {"train/d/grad_norm": math.inf}
-        trainer, health = Rank([module.latest]), Health()
-        trainer.precision = precision
-        health.on_train_batch_end(trainer, module, None, None, 0)
-        assert len(health.warnings) == count
+        module, health = Scripted([]), Health()
+        module.print = print
+        for skipped in (0, 3, 3):
+            module.latest, module.skipped_updates = dict(GOOD), skipped
+            health.on_train_batch_end(SimpleNamespace(precision=precision), module, None, None, 0)
+        assert len(health.warnings) == 2 * count  # and that it is well again
+        assert all("3 updates were left out" in message for message in health.warnings[:1])
 
 
 @pytest.mark.parametrize(

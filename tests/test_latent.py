@@ -47,22 +47,21 @@ def test_steps_equal_a_plain_pytorch_loop(fit):
     """DCGAN as one would write it without Lightning: the same terms in each of four steps, the same weights."""
     system = latent_gan()
     generator, discriminator = copy.deepcopy(system.generator), copy.deepcopy(system.discriminator)
-    logged, seen = Rows(system), []
+    logged, seen, draw = Rows(system), [], system.draw
 
-    def begin(batch, index):
-        seen.append(copy.deepcopy(batch))
-        torch.manual_seed(len(seen))
+    def drawn(batch):
+        seen.append(copy.deepcopy(draw(batch)))
+        return seen[-1]
 
-    system.on_train_batch_start = begin
+    system.draw = drawn
     fit(system, images(), max_epochs=2)
 
     optimizer_g, optimizer_d = (
         torch.optim.Adam(network.parameters(), lr=2e-3, betas=(0.5, 0.999)) for network in (generator, discriminator)
     )
     bce = binary_cross_entropy_with_logits
-    for step, (batch, row) in enumerate(zip(seen, logged.rows, strict=True), start=1):
-        torch.manual_seed(step)
-        fake = generator(torch.randn(4, 4))
+    for batch, row in zip(seen, logged.rows, strict=True):
+        fake = generator(batch["z"])
         real_logits, fake_logits = discriminator(batch["image"]), discriminator(fake.detach())
         d_loss = bce(real_logits, torch.ones(4)) + bce(fake_logits, torch.zeros(4))
         optimizer_d.zero_grad()
@@ -126,6 +125,20 @@ def test_every_stabilizer_works_with_every_gan(configured, fit, model):
             assert all(torch.isfinite(value).all() for value in network.state_dict().values()), name
             assert any(not torch.equal(old[key], value) for key, value in network.named_parameters()), name
         assert system.latest, name
+
+
+def test_noise_is_new_in_every_batch_and_follows_the_seed(fit):
+    noise = []
+    for seed in (1, 1, 2):
+        system = latent_gan()
+        torch.manual_seed(seed)
+        system.generate = lambda generator, batch: noise.append(batch["z"]) or generator(batch["z"])
+        fit(system, images(100))
+    first, again, other = torch.cat(noise).split(100)
+    assert torch.equal(first, again)
+    assert len(torch.cat([first, other]).unique(dim=0)) == 200
+    assert first.mean().abs() < 0.15 and abs(first.std() - 1) < 0.1
+    assert torch.corrcoef(first.reshape(25, 16)).fill_diagonal_(0).abs().mean() < 0.25  # of numbers of 16 draws: 0.2
 
 
 def test_clipped_weights_stay_in_their_range(fit):

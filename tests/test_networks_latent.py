@@ -81,7 +81,7 @@ def test_the_projection_is_an_inner_product_with_the_class():
     features = torch.randn(5, 3, 2, 2)
     label = torch.tensor([0, 1, 1, 0, 1])
     expected = features.flatten(1) @ head.linear.weight[0] + head.linear.bias
-    expected = expected + (features.sum((2, 3)) * head.embedding.weight[label]).sum(1)
+    expected = expected + (features.sum((2, 3)) * head.embedding.weight[label]).sum(1) / features.shape[1] ** 0.5
     torch.testing.assert_close(head(features, label), expected)
 
 

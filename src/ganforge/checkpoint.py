@@ -1,13 +1,18 @@
 """A checkpoint says what it is, and loads without running anything that it contains."""
 
+import io
+import math
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from ganforge import folders
 from ganforge.errors import UserError, require
 
 # What every card says, and its type; `ganforge.experiment.describe` writes it.
@@ -21,6 +26,25 @@ class Generator:
     network: nn.Module
     card: dict[str, Any]
     path: Path
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes checkpoints so that a file of that name is whole at any time: a full disk or a kill keeps the former."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        contents = io.BytesIO()  # torch's own writer aborts the process where the disk is full
+        torch.save(checkpoint, contents)
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with folders.replace(path) as file:
+                file.write(contents.getbuffer())
+        except OSError as error:
+            kept = f"; {path} is still the one before" if path.is_file() else ""
+            raise UserError(
+                f"{path}: the checkpoint could not be written ({error.strerror}){kept}; make room, then go on with "
+                "resume=true"
+            ) from error
 
 
 def find(path: str | Path, prefer: str = "best") -> Path:
@@ -111,15 +135,55 @@ def load_generator(path: str | Path) -> Generator:
     return Generator(network=network.eval(), card=card, path=path)
 
 
-def check_resumable(path: Path, card: dict[str, Any]) -> None:
-    """Raise UserError where the checkpoint at `path` is not one of the same networks as `card` describes."""
-    theirs, ours = load(path)["ganforge"]["config"].get("model"), card["config"]["model"]
-    for network in ("generator", "discriminator"):
-        known = isinstance(theirs, dict) and isinstance(theirs.get(network), dict)
-        require(known, f"{path}: does not say which {network} it was trained with, so it cannot be resumed")
-        differing = [
-            f"model.{network}.{name}={ours[network].get(name)} but {theirs[network].get(name)} in the checkpoint"
-            for name in {**theirs[network], **ours[network]}
-            if theirs[network].get(name) != ours[network].get(name)
-        ]
-        require(not differing, f"{path}: cannot be resumed with another {network}: {'; '.join(differing)}")
+def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> None:
+    """Raise UserError where going on from `path` with the run that `card` describes would be another experiment.
+
+    Compared are the model, the data (by fingerprint and settings), the evaluation, the seed, the precision, the global
+    batch, and the number of epochs where something depends on it; not where and how it runs. force: only networks that
+    do not fit are refused.
+    """
+    theirs_card = load(path)["ganforge"]
+    theirs, ours = _meaning(theirs_card), _meaning(card)
+    missing = object()
+    differing = [
+        f"{key}={ours.get(key)} but {theirs.get(key)} in the checkpoint"
+        for key in {**theirs, **ours}
+        if ours.get(key, missing) != theirs.get(key, missing)
+    ]
+    networks = [line for line in differing if line.startswith(("model.generator", "model.discriminator"))]
+    require(not networks, f"{path}: cannot be resumed with other networks: {'; '.join(networks)}")
+    require(
+        force or not differing,
+        f"{path}: going on with other settings would be another experiment: {'; '.join(differing)}; "
+        "give the settings of the run, or resume=force",
+    )
+
+
+def _meaning(card: dict[str, Any]) -> dict[str, Any]:
+    """What a run computes, as flat settings."""
+    config = card["config"]
+    flat = dict(_flat({name: config.get(name) for name in ("model", "data", "evaluation")}))
+    where = ("data.root", "data.num_workers", "data.n_classes", "data.cache_bytes", "data.cache_dir")
+    run_dir = str(config.get("run_dir"))
+    flat = {
+        key: value.replace(run_dir, "RUN") if isinstance(value, str) else value
+        for key, value in flat.items()
+        if key not in where
+    }
+    flat["seed"], flat["data"] = config.get("seed"), card.get("data_fingerprint")
+    trainer = config.get("trainer") if isinstance(config.get("trainer"), dict) else {}
+    flat["trainer.precision"] = trainer.get("precision")
+    sizes = (flat.pop("data.batch_size", None), trainer.get("devices"), trainer.get("num_nodes"))
+    flat["the global batch"] = math.prod(size if isinstance(size, int) else 1 for size in sizes)
+    depends = any(key.endswith("decay_from") and value is not None for key, value in flat.items())
+    if depends or flat.get("model.input_noise.std"):
+        flat["trainer.max_epochs"] = trainer.get("max_epochs")
+    return flat
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, dict) and config:
+        for key, value in config.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, config

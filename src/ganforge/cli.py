@@ -108,6 +108,35 @@ def _parser() -> argparse.ArgumentParser:
     extractor.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
     extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
     extractor.set_defaults(run=_extractor)
+
+    listed = commands.add_parser(
+        "runs",
+        help="a ranked table of runs, or what differs between two",
+        description="A table of all runs below a folder, the best first, with the settings in which they differ.",
+    )
+    listed.add_argument(
+        "folder", metavar="FOLDER", nargs="?", default="lightning_logs", help="a sweep's, or any (default %(default)s)"
+    )
+    listed.add_argument("--sort", metavar="KEY", help="a column, a setting, a number of results.json; =-KEY: down")
+    listed.add_argument(
+        "--filter", action="append", default=[], metavar="KEY=VALUE", help="also != < >: state=failed, score>0.9"
+    )
+    listed.add_argument("--diff", nargs=2, metavar="RUN", help="the settings in which two runs differ")
+    form = listed.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", dest="form", const="json", default="table", help="print JSON")
+    form.add_argument("--csv", action="store_const", dest="form", const="csv", help="print CSV")
+    listed.set_defaults(run=_runs)
+
+    report = commands.add_parser(
+        "report",
+        help="a run or a sweep as one HTML page",
+        description="Write one HTML file with the numbers, pictures, curves and settings of a run, or of all runs "
+        "below a folder, ranked and compared. It is read in a browser without a network, and is 5 MB or more.",
+    )
+    report.add_argument("folder", metavar="RUN_OR_SWEEP", help="a run folder, or a folder with runs below it")
+    report.add_argument("--output", "-o", metavar="FILE", help="default: report.html in that folder")
+    report.add_argument("--overwrite", action="store_true", help="replace FILE")
+    report.set_defaults(run=_report)
     return parser
 
 
@@ -188,6 +217,19 @@ def _predict(options: argparse.Namespace) -> None:
         full_size=options.full_size,
         overwrite=options.overwrite,
     )
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from ganforge.runs import show
+
+    show(options.folder, sort_by=options.sort, filters=options.filter, diff=options.diff, output=options.form)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from ganforge.report import write
+
+    path = write(options.folder, output=options.output, overwrite=options.overwrite)
+    print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From a config to a trained and tested model: config -> objects -> fit -> test -> summary."""
 
-import logging
+import platform
 import shlex
 import subprocess
 import sys
@@ -17,15 +17,19 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 import ganforge
-from ganforge import checkpoint, summary
+from ganforge import checkpoint, hardware, resume, settings, status, summary, words
 from ganforge.callbacks import Evaluation, Interrupted
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
+from ganforge.loggers import ending
 from ganforge.systems import Adversarial
 
 CONF = Path(__file__).parents[2] / "conf"
+
+MOST_DIFFERENCE = 1_000_000  # characters of uncommitted changes that a checkpoint holds
 
 # What a user can do where data lack something that they could provide.
 REMEDIES = {
@@ -33,46 +37,71 @@ REMEDIES = {
     "some_labels": "labels come from one folder a class",
 }
 
-OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
-
 
 def start(config: DictConfig) -> float:
-    """`run`, with a user's mistake as one sentence and exit status 1; within a sweep the error goes to the sweeper."""
+    """`run`, with a user's mistake as one sentence and exit status 1; within a sweep the error goes to the sweeper.
+
+    What became of the run is in its folder: `ganforge.status`.
+    """
     try:
-        return run(config)
+        with ending(Interrupted, KeyboardInterrupt):
+            return run(config)
     except Interrupted as error:
-        again = [*_overrides(), f"ckpt_path={shlex.quote(str(error.checkpoint))}"]
+        _note(config, state="interrupted")
+        again = [*_overrides(), f"hydra.run.dir={shlex.quote(str(config.run_dir))}", "resume=true"]
+        if rank_zero_only.rank != 0:
+            sys.exit(0)  # rank 0 speaks for all
         print(f"\n{error}\nto go on: python train.py {' '.join(again)}")
         sys.exit(130)
+    except KeyboardInterrupt:
+        _note(config, state="interrupted")
+        raise
     except (
         UserError,
         HydraException,
         OmegaConfBaseException,
         pl.utilities.exceptions.MisconfigurationException,
     ) as error:
+        sentence = words.sentence(error)
+        _note(config, state="failed", error=sentence)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        sys.exit(f"error: {_sentence(error)}")
+        sys.exit(f"error: {sentence}")
+    except BaseException as error:
+        _note(config, state="failed", error=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _note(config: DictConfig, **changes: Any) -> None:
+    if rank_zero_only.rank == 0:
+        status.write(config.run_dir, **changes)
 
 
 def run(config: DictConfig) -> float:
     """Train, test, write results.json, print the summary; returns the best validation number, for a sweep."""
+    finished = resume.score_of_finished(config)
+    if finished is not None:
+        return finished
     begun = time.perf_counter()
+    resumed = resume.checkpoint_of(config)
+    _note(config, state="running", error=None)
     quiet()
-    check_trainer(config.trainer)
+    settings.apply(config)
+    hardware.check_trainer(config.trainer)
     require(isinstance(config.seed, int) and config.seed >= 0, f"seed={config.seed}: a whole number, 0 or more")
     run_dir = Path(config.run_dir)
+    profiler = settings.profiler(config.trainer.profiler, run_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
     data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
     check_match(config, data)
     if "n_classes" in config.data:
         config.data.n_classes = len(data.class_names) or None
-    resumed = None if config.ckpt_path is None else checkpoint.find(config.ckpt_path, prefer="last")
     card = describe(config, data)
     if resumed is not None:
-        checkpoint.check_resumable(resumed, card)
+        checkpoint.check_resumable(resumed, card, force=config.resume == "force")
     data.sets  # noqa: B018  everything that is wrong with the data is said here
+    hardware.check_shares(config.trainer, data)
     model = build_model(config.model, card)
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
@@ -82,19 +111,23 @@ def run(config: DictConfig) -> float:
         name: hydra.utils.instantiate(node, **compared.get(name, {})) for name, node in config.callbacks.items()
     }
     loggers = [hydra.utils.instantiate(node) for node in config.logger.values()]
+    resume.take_up(loggers, run_dir, resumed)
     trainer: pl.Trainer = hydra.utils.instantiate(
         config.trainer,
-        precision=precision(config.trainer),
-        strategy="auto" if config.trainer.devices in (1, "1") else "ddp_find_unused_parameters_true",
+        **hardware.arguments(config.trainer, plugins=[checkpoint.CheckpointFiles()]),
         # Evaluation first: the checkpoints compare its numbers.
         callbacks=[evaluation, *callbacks.values()],
         logger=loggers,
+        profiler=profiler,
     )
     summary.opening(model, data, trainer, run_dir)
     trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+    trainer.profiler = pl.profilers.PassThroughProfiler()  # its tables are of the training
     # Asked now: loading a checkpoint for the test takes the callbacks back to when it was written.
     best, last = (callbacks[name].best_model_path for name in ("best", "last"))
     images_seen = model.images_seen
+    images_per_second = callbacks["progress"].images_per_second
+    warned = list(callbacks["health"].warnings) if "health" in callbacks else []
     if best:
         score = float(callbacks["best"].best_model_score)
     else:  # the training was ended before its first validation
@@ -102,6 +135,9 @@ def run(config: DictConfig) -> float:
         best = last = str(run_dir / "checkpoints/last.ckpt")
         trainer.save_checkpoint(best)
         score = float(evaluation.results[monitor])
+    if "pruning" in callbacks and callbacks["pruning"].pruned:  # not worth a test
+        _note(config, state="pruned", score=score, monitor=monitor, mode=mode, images_seen=images_seen)
+        return score
     # The networks as they are now, unless they are those of the best validation; then these.
     best_is_final = checkpoint.load(best)["ganforge"]["images_seen"] == images_seen
     if not best_is_final:
@@ -118,14 +154,15 @@ def run(config: DictConfig) -> float:
         f"best/{monitor}": score,
         "images_seen": images_seen,
         "best_checkpoint_images_seen": model.images_seen,
-        "images_per_second": callbacks["progress"].images_per_second,
+        "images_per_second": images_per_second,
         "duration_s": time.perf_counter() - begun,
         "best_checkpoint": best,
         "last_checkpoint": last,
         "grid": str(callbacks["grid"].last_grid) if "grid" in callbacks else None,
-        "warnings": callbacks["health"].warnings if "health" in callbacks else [],
+        "warnings": warned,
         "run_dir": str(run_dir),
         "precision": str(trainer.precision),
+        "device": torch.cuda.get_device_name() if model.on_gpu else platform.processor() or platform.machine(),
         "seed": config.seed,
         "data_fingerprint": data.fingerprint(),
         **card["versions"],
@@ -133,6 +170,11 @@ def run(config: DictConfig) -> float:
     if trainer.is_global_zero:
         summary.write(results, run_dir / "results.json")
         summary.closing(results, data.test_names)
+        if "dashboard" in callbacks:
+            callbacks["dashboard"].conclude(trainer, results, data.test_names)
+        for table in settings.profiles(run_dir) if profiler else ():
+            print(f"profile: {table}")
+    _note(config, state="finished", score=score, monitor=monitor, mode=mode, images_seen=images_seen)
     return score
 
 
@@ -145,38 +187,6 @@ def build_model(config: DictConfig, card: dict[str, Any]) -> Adversarial:
     except (TypeError, ValueError) as error:
         raise UserError(f"model.optimizer_g or model.optimizer_d: {error}") from error
     return model
-
-
-def check_trainer(trainer: DictConfig) -> None:
-    """Numbers and devices that the Trainer would misunderstand or refuse late."""
-    epochs = trainer.max_epochs
-    require(isinstance(epochs, int) and epochs >= 1, f"trainer.max_epochs={epochs}: a whole number, 1 or more")
-    every = trainer.check_val_every_n_epoch
-    require(
-        isinstance(every, int) and 1 <= every <= epochs,
-        f"trainer.check_val_every_n_epoch={every}: 1 to trainer.max_epochs={epochs}, or nothing would be evaluated",
-    )
-    devices = trainer.devices
-    require(isinstance(devices, int) and devices >= 1, f"trainer.devices={devices}: a number of devices, 1 or more")
-    available = torch.cuda.device_count()
-    if trainer.accelerator in ("gpu", "cuda") or (trainer.accelerator == "auto" and available):
-        require(
-            devices <= available,
-            f"trainer.devices={devices} with trainer.accelerator={trainer.accelerator}, but this machine has "
-            f"{available} GPU{'s' * (available != 1)}; use "
-            + (f"trainer.devices={available}" if available else "trainer=cpu"),
-        )
-
-
-def precision(trainer: DictConfig) -> str:
-    """trainer.precision, with "auto" as bf16-mixed where the hardware multiplies bf16 matrices, else 32."""
-    if trainer.precision != "auto":
-        return str(trainer.precision)
-    if trainer.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    # Older versions of torch do not tell.
-    features = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16-mixed" if features.get("amx_bf16") or features.get("avx512_bf16") else "32-true"
 
 
 def check_match(config: DictConfig, data: DataModule) -> None:
@@ -213,6 +223,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "config": resolved,
         "data_fingerprint": data.fingerprint(),
         "versions": versions(),
+        "git_difference": _git("diff", "HEAD")[:MOST_DIFFERENCE],
     }
 
 
@@ -220,37 +231,35 @@ def versions() -> dict[str, str]:
     """Versions of what computed the result, and the git commit of the working folder, where there is one."""
     found = {"ganforge": ganforge.__version__, "torch": str(torch.__version__), "pytorch_lightning": pl.__version__}
     found["python"] = sys.version.split()[0]
-    git = ["git", "-C", str(CONF.parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(git, capture_output=True, text=True, timeout=10, check=False)
-        found["git_commit"] = answer.stdout.strip() if answer.returncode == 0 else "unknown"
-    except OSError:
-        found["git_commit"] = "unknown"
+    found["git_commit"] = _git("describe", "--always", "--dirty", "--abbrev=12").strip() or "unknown"
     return found
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the working folder of this file; nothing where it is no checkout."""
+    try:
+        command = ["git", "-C", str(CONF.parent), *arguments]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
 
 
 def _overrides() -> list[str]:
     """This job's overrides as one types them in a shell, without the checkpoint it began from."""
     overrides = HydraConfig.get().overrides.task
-    return [shlex.quote(override) for override in overrides if not override.startswith("ckpt_path=")]
-
-
-def _sentence(error: BaseException) -> str:
-    """The user's mistake behind the error (Hydra wraps what a constructor raises), or else the error itself."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, UserError):
-        cause = cause.__cause__ or cause.__context__
-    return str(cause or error)
+    return [shlex.quote(override) for override in overrides if not override.startswith(("ckpt_path=", "resume="))]
 
 
 def quiet() -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    settings.verbose(HydraConfig.get().verbose if HydraConfig.initialized() else False)
     for message in (
         ".*does not have many workers.*",  # drawn on the fly or cached
         ".*smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*in eval mode at the start of training.*",  # the moving average of the generator
         ".*treespec, LeafSpec.*",
+        ".*sync_dist=True.*",  # metrics gather their sums themselves: every process logs the same numbers
         ".*dirpath has changed.*",  # a run is resumed in a folder of its own
         ".*dataloader is not resumable.*",  # the sampler goes on where it was: EpochSampler.resume_at
     ):

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor_training import train_extractor
 from ganforge.experiment import CONF
+from ganforge.words import sentence
 
 FOLDER = Path("lightning_logs/extractors")
 
@@ -41,5 +42,5 @@ def train(
             config = compose("train", overrides=[*overrides, f"seed={seed}"])
             data = hydra.utils.instantiate(config.data, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(str(error.__cause__ if isinstance(error.__cause__, UserError) else error)) from error
+        raise UserError(sentence(error)) from error
     return train_extractor(data, name=name, output=output, epochs=epochs, seed=seed)

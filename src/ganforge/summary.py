@@ -1,19 +1,37 @@
 """What a run says at its start and its end: tables in the terminal, results.json in its folder."""
 
+from __future__ import annotations
+
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.data.module import DataModule
-from ganforge.systems import Adversarial
+if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
+    import pytorch_lightning as pl
+
+    from ganforge.data.module import DataModule
+    from ganforge.systems import Adversarial
 
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
+# Names of results that are not of a test set.
+NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """A table as text: `columns` name the cells after the first of a row; the row `strong` stands out."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    title: str | None = None
+    caption: str | None = None
+    strong: int | None = None
 
 
 def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path) -> None:
@@ -60,78 +78,101 @@ def closing(results: dict[str, Any], test_names: list[str]) -> None:
 
 def tables(results: dict[str, Any], test_names: list[str], console: Console) -> None:
     """The numbers of the test sets, with intervals, and what is behind them."""
-    for name in test_names:
-        if f"{name}/bond_f1" in results:
-            console.print(_network_table(results, name))
-    console.print(_numbers(results, test_names))
-    for name, said in results["evaluation"].items():
+    for numbers in of(results, test_names):
+        title = "\n".join(part for part in (numbers.title, numbers.caption) if part)
+        table = Table(title=title or None, box=box.SIMPLE_HEAD)
+        table.add_column("")
+        for column in numbers.columns:
+            table.add_column(column, justify="right")
+        for index, row in enumerate(numbers.rows):
+            table.add_row(*row, style="bold" if index == numbers.strong else None)
+        console.print(table)
+    for note in notes(results, test_names):
+        console.print(note, soft_wrap=True)
+
+
+def test_names(results: dict[str, Any]) -> list[str]:
+    """The test sets of which there are results, `test` first."""
+    heads = dict.fromkeys(key.split("/")[0] for key in results if "/" in key)
+    return sorted((head for head in heads if head not in NOT_TESTS), key=lambda head: head != "test")
+
+
+def of(results: dict[str, Any], test_names: list[str]) -> list[Numbers]:
+    """The tables of the test sets: of networks where there are any, then all other numbers."""
+    networks = [_networks(results, name) for name in test_names if f"{name}/bond_f1" in results]
+    return [*networks, _numbers(results, test_names)]
+
+
+def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
+    """What is behind the numbers, in sentences."""
+    sentences = []
+    for name, said in results.get("evaluation", {}).items():
         if name == f"{test_names[0]}/fidelity":
-            console.print(
+            sentences.append(
                 f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
                 f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
-                f"{said['resizer']}; in brackets 95 % intervals",
-                soft_wrap=True,
+                f"{said['resizer']}; in brackets 95 % intervals"
             )
             if said.get("advice"):
-                console.print(said["advice"], soft_wrap=True)
+                sentences.append(said["advice"])
         if said.get("memorized/picture") and name.startswith(test_names[0]):
-            console.print(f"beside their nearest training pictures: {said['memorized/picture']}", soft_wrap=True)
+            sentences.append(f"beside their nearest training pictures: {said['memorized/picture']}")
+    return sentences
 
 
-def _numbers(results: dict[str, Any], names: list[str]) -> Table:
+def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
     """A row a number; columns: the best weights on each test set, and the final weights on the first."""
     columns = {name: f"{name}/" for name in names}
     if any(key.startswith("final/") for key in results):
         columns = {f"{names[0]}, best": f"{names[0]}/", f"{names[0]}, final": f"final/{names[0]}/"} | {
             name: f"{name}/" for name in names[1:]
         }
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
-    rows = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
+    keys = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
     in_other_table = ("bond_", "network", "baseline/", "classes/")
     details = ("/low", "/high", "/std", "/images", "generated_images")
-    for row in rows:
-        if not row.startswith(in_other_table) and not row.endswith(details):
-            table.add_row(row, *(_cell(results, prefix + row) for prefix in columns.values()))
-    for group in dict.fromkeys("/".join(row.split("/")[:2]) for row in rows if row.startswith("classes/")):
+    rows = [
+        [key, *(_cell(results, prefix + key) for prefix in columns.values())]
+        for key in keys
+        if not key.startswith(in_other_table) and not key.endswith(details)
+    ]
+    for group in dict.fromkeys("/".join(key.split("/")[:2]) for key in keys if key.startswith("classes/")):
         cells = []
         for prefix in columns.values():
-            keys = [key for key in results if key.startswith(f"{prefix}{group}/") and not key.endswith(details)]
-            shares = [100 * results[key] for key in keys]
+            classes = [key for key in results if key.startswith(f"{prefix}{group}/") and not key.endswith(details)]
+            shares = [100 * results[key] for key in classes if results[key] is not None]
             cells.append(f"{min(shares):.1f} to {max(shares):.1f} %" if shares else "")
-        table.add_row(group, *cells)
-    return table
+        rows.append([group, *cells])
+    return Numbers(columns=list(columns), rows=rows)
 
 
 def _cell(results: dict[str, Any], key: str) -> str:
     if results.get(key) is None:
         return ""
     value = f"{results[key]:.4f}"
-    if f"{key}/low" in results:
+    if results.get(f"{key}/low") is not None:
         value += f" [{results[f'{key}/low']:.4f}, {results[f'{key}/high']:.4f}]"
     return value
 
 
-def _network_table(results: dict[str, Any], name: str) -> Table:
+def _networks(results: dict[str, Any], name: str) -> Numbers:
     """Rows: the generator and the geometric baselines; columns: bond F1 and exact networks, of all and each lattice."""
     prefix = f"{name}/bond_f1/"
     lattices = [key.removeprefix(prefix) for key in results if key.startswith(prefix)]
     baselines = "" if name == "test" else f"{name}/"
-    rows = {"generator": (f"{name}/bond_f1", f"{name}/network_exact")}
+    methods = {"generator": (f"{name}/bond_f1", f"{name}/network_exact")}
     for key in results:
         if key.startswith(f"{baselines}baseline/") and key.endswith("_f1"):
-            rows[key.removeprefix(f"{baselines}baseline/").removesuffix("_f1")] = (key, key.replace("_f1", "_exact"))
-    title = f"{TITLES.get(name, name)} ({results[f'{name}/networks']:.0f})"
-    table = Table(title=f"{title}\nbond F1, and the share of networks without a wrong bond", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for lattice in ("all", *lattices):
-        table.add_column(lattice, justify="right")
-    for row, (f1, exact) in rows.items():
-        cells = [
-            f"{results[f1 + suffix]:.4f} {100 * results[exact + suffix]:3.0f} %"
-            for suffix in ("", *(f"/{lattice}" for lattice in lattices))
-        ]
-        table.add_row(row.replace("_", " "), *cells, style="bold" if row == "generator" else None)
-    return table
+            methods[key.removeprefix(f"{baselines}baseline/").removesuffix("_f1")] = (key, key.replace("_f1", "_exact"))
+    rows = []
+    for method, (f1, exact) in methods.items():
+        suffixes = ("", *(f"/{lattice}" for lattice in lattices))
+        cells = [(results.get(f1 + suffix), results.get(exact + suffix)) for suffix in suffixes]
+        shown = ["" if None in cell else f"{cell[0]:.4f} {100 * cell[1]:3.0f} %" for cell in cells]
+        rows.append([method.replace("_", " "), *shown])
+    return Numbers(
+        title=f"{TITLES.get(name, name)} ({results[f'{name}/networks']:.0f})",
+        caption="bond F1, and the share of networks without a wrong bond",
+        columns=["all", *lattices],
+        rows=rows,
+        strong=0,
+    )

@@ -1,9 +1,12 @@
 """What happens around the training: evaluation, sample grids, progress, a clean end."""
 
+from ganforge.callbacks.dashboard import Dashboard
 from ganforge.callbacks.evaluation import Evaluation
 from ganforge.callbacks.grids import SampleGrid
 from ganforge.callbacks.health import Health
 from ganforge.callbacks.interrupt import Interrupt, Interrupted
+from ganforge.callbacks.kept import Kept
 from ganforge.callbacks.progress import Progress
+from ganforge.callbacks.pruning import Pruning
 
-__all__ = ["Evaluation", "Health", "Interrupt", "Interrupted", "Progress", "SampleGrid"]
+__all__ = ["Dashboard", "Evaluation", "Health", "Interrupt", "Interrupted", "Kept", "Progress", "Pruning", "SampleGrid"]

@@ -82,6 +82,12 @@ class Evaluation(pl.Callback):
                 self.descriptions[f"{self.prefix}{name}/{title}"] = metric.describe()
         return values
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"results": self.results}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.results = {**state["results"], **self.results}  # nothing newer is forgotten when the best is tested
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.begin("val", ["val"], module.device)
 

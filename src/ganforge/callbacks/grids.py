@@ -29,6 +29,15 @@ def square(pictures: Tensor) -> Tensor:
     return make_grid((pictures.expand(-1, 3, -1, -1) + 1) / 2, nrow=side, padding=2, pad_value=0.6).clamp(0, 1)
 
 
+def cells(file: Path, size: int, padding: int) -> Tensor:
+    """The pictures of a PNG of `rows` (padding 4) or `square` (2), row by row: (B, 3, size, size) in [-1, 1]."""
+    grid = torch.from_numpy(images.read(file, channels=3)).permute(2, 0, 1).float() / 127.5 - 1
+    if grid.shape[1:] == (size, size):  # a single picture has no frame
+        return grid[None]
+    framed = grid[:, padding:, padding:].unfold(1, size, size + padding).unfold(2, size, size + padding)
+    return framed.permute(1, 2, 0, 3, 4).flatten(0, 1)
+
+
 def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25) -> None:
     """Write a GIF of uint8 pictures (H, W, C) of one size, at most 512 px wide; the last one stays longer."""
     pictures = [Image.fromarray(np.broadcast_to(frame, (*frame.shape[:2], 3))) for frame in frames]
@@ -46,7 +55,7 @@ class SampleGrid(pl.Callback):
     Of translations the first `pictures` validation pairs, one a row: source | generated | target. Of pictures from
     noise the first `samples`, of fixed latents. At the end `evolution.gif` of all these PNGs, and `evolution.png`: the
     first `pictures` rows at up to `stages` times from the first to the last.
-    folder: where the pictures go.
+    folder: where the pictures go; those that are there when a training goes on are its earlier ones.
     """
 
     def __init__(self, *, folder: str, pictures: int = 6, samples: int = 64, stages: int = 8):
@@ -54,15 +63,17 @@ class SampleGrid(pl.Callback):
         require(samples >= 1, f"callbacks.grid.samples={samples}: 1 or more")
         require(stages >= 2, f"callbacks.grid.stages={stages}: 2 or more")
         self.folder, self.pictures, self.samples, self.stages = Path(folder), pictures, samples, stages
-        self.history: list[Tensor] = []  # of every validation: what was generated, the first `pictures`
         self.files: list[Path] = []
         self._seen: list[tuple[Tensor, ...]] = []
-        self._pair: list[Tensor] = []  # source and target beside the generated pictures
 
     @property
     def last_grid(self) -> Path | None:
         """The newest PNG."""
         return self.files[-1] if self.files else None
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        earlier = sorted(self.folder.glob("images_*.png"))
+        self.files = [file for file in earlier if int(file.stem.removeprefix("images_")) <= module.images_seen]
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._seen = []
@@ -77,31 +88,30 @@ class SampleGrid(pl.Callback):
             self._seen.append(tuple(column[:missing].float().cpu() for column in columns))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
+        goes_on = trainer.sanity_checking and module.images_seen > 0  # its picture of this moment is there, of all rows
+        if not trainer.is_global_zero or goes_on:
             return
         generated, *pair = (torch.cat(column) for column in zip(*self._seen, strict=True))
-        self.history.append(generated[: self.pictures])
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.files.append(self.folder / f"images_{module.images_seen:09d}.png")
-        save_image(rows([pair[0], generated, pair[1]]) if pair else square(generated), self.files[-1])
-        self._pair = [column[: self.pictures] for column in pair]
+        file = self.folder / f"images_{module.images_seen:09d}.png"
+        save_image(rows([pair[0], generated, pair[1]]) if pair else square(generated), file)
+        self.files = [*(other for other in self.files if other != file), file]
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         # The check before training may have seen fewer pictures: then it is left out.
-        stages = [
-            (drawn, file)
-            for drawn, file in zip(self.history, self.files, strict=True)
-            if drawn.shape == self.history[-1].shape and Image.open(file).size == Image.open(self.files[-1]).size
-        ]
-        if len(stages) < 2:
+        files = [file for file in self.files if Image.open(file).size == Image.open(self.files[-1]).size]
+        if len(files) < 2:
             return
-        columns = [stages[index][0] for index in _spread(len(stages), self.stages)]
-        if self._pair:
-            columns = [self._pair[0], *columns, self._pair[1]]
+        paired, size = "paired" in trainer.datamodule.provides, trainer.datamodule.size
+        grids = [cells(file, size, 4 if paired else 2) for file in (files[i] for i in _spread(len(files), self.stages))]
+        if paired:  # source | generated | target
+            columns = [grids[-1][0::3], *(grid[1::3] for grid in grids), grids[-1][2::3]]
+        else:
+            columns = [grid[: self.pictures] for grid in grids]
         save_image(rows(columns), self.folder / "evolution.png")
-        frames = [images.read(stages[index][1], channels=3) for index in _spread(len(stages), GIF_FRAMES)]
+        frames = [images.read(files[index], channels=3) for index in _spread(len(files), GIF_FRAMES)]
         animate(frames, self.folder / "evolution.gif")
 
 

@@ -1,11 +1,10 @@
 """Is the game healthy? A collapsed generator, a discriminator that has won, numbers that are none."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
 from ganforge.errors import require
 
@@ -43,7 +42,8 @@ class Health(pl.Callback):
       have no accuracy, and it is no fault of theirs that they tell the two apart: it is not logged for them. The
       accuracy alone decides, because what remains of the generator's gradient may be tiny (saturating objectives) or
       large and useless; it is told with the rest. 1 switches this off;
-    - a number is NaN or infinite: at once. Gradient norms are left out at precision 16-mixed, which tries its scale.
+    - a number is NaN or infinite, or updates were left out because of one (`model.on_nonfinite=skip`): at once. At
+      precision 16-mixed, which tries its scale, what is left out is not told.
 
     What is not logged is not checked. on_collapse: "warn", or "stop" to end the training after any of the three, with
     the validation and the test that follow a training.
@@ -73,16 +73,24 @@ class Health(pl.Callback):
         self._latest: dict[str, float] = {}
         self._episodes = {name: _Episode() for name in ("collapse", "won", "not finite")}
         self._largest_gradient = 0.0  # of the generator
+        self._skipped = 0  # updates, up to the row before
+
+    def state_dict(self) -> dict[str, Any]:
+        episodes = {name: asdict(episode) for name, episode in self._episodes.items()}
+        return {"warnings": self.warnings, "episodes": episodes, "largest_gradient": self._largest_gradient}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.warnings = list(state["warnings"])
+        self._episodes = {name: _Episode(**episode) for name, episode in state["episodes"].items()}
+        self._largest_gradient = state["largest_gradient"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         latest = getattr(module, "latest", {})
         if not latest or latest is self._latest:
             return
         self._latest = latest
-        # Averages: every rank sees the same numbers, says the same and stops at the same batch.
-        numbers = torch.tensor([float(value) for value in latest.values()], device=module.device)
-        averages = trainer.strategy.reduce(numbers, reduce_op="mean").tolist()
-        values = {name.removeprefix("train/"): value for name, value in zip(latest, averages, strict=True)}
+        # The averages over the ranks: each says the same and stops at the same batch.
+        values = {name.removeprefix("train/"): float(value) for name, value in latest.items()}
         self._check_finite(trainer, module, values)
         # What is no number says nothing of the game, neither that it is lost nor that it is well again.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -90,12 +98,10 @@ class Health(pl.Callback):
         self._check_discriminator(trainer, module, values)
 
     def _check_finite(self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float]) -> None:
-        scaled = trainer.precision == "16-mixed"
-        bad = [
-            f"{name} is {value}"
-            for name, value in values.items()
-            if not (math.isfinite(value) or (scaled and name.endswith("grad_norm")))
-        ]
+        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        skipped, self._skipped = self._skipped, getattr(module, "skipped_updates", 0)
+        if self._skipped > skipped and trainer.precision != "16-mixed":
+            bad.append(f"{self._skipped - skipped} updates were left out, because a loss or a gradient was not")
         self._judge(
             trainer,
             module,

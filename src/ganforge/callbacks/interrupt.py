@@ -42,7 +42,10 @@ class Interrupt(pl.Callback):
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: pl.Trainer) -> None:
-        if self.asked:
+        asked = self.asked
+        if trainer.world_size > 1:  # a signal may reach one process alone; all stop at the same batch
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
             trainer.save_checkpoint(self.path)
             raise Interrupted(self.path)
 

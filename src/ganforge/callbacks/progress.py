@@ -17,6 +17,12 @@ class Progress(TQDMProgressBar):
         self._since = 0.0
         self._images_before = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"training_seconds": self.training_seconds, "images": self.images}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.training_seconds, self.images = state["training_seconds"], state["images"]
+
     def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_start(trainer, *args)
         self._begin(trainer)  # an epoch that is resumed in its middle does not start again
@@ -43,5 +49,5 @@ class Progress(TQDMProgressBar):
         return self.images / self.training_seconds if self.training_seconds else 0.0
 
     def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
-        values = {name.removeprefix("train/"): value for name, value in trainer.progress_bar_metrics.items()}
-        return {"img/s": f"{self.images_per_second:.1f}", **values}
+        # The terms from the module itself: Lightning's `log` takes milliseconds for them.
+        return {"img/s": f"{self.images_per_second:.1f}", **module.on_the_bar, **trainer.progress_bar_metrics}

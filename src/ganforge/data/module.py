@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ganforge.errors import require
@@ -163,7 +164,9 @@ class DataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0 and drop_last,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_leave_interrupts_to_the_main_process,
+            worker_init_fn=_begin_worker,
+            # Its own: a loader that is made anew on resuming must not draw from the generator of the noise.
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
 
@@ -171,6 +174,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_interrupts_to_the_main_process(worker_id: int) -> None:
+def _begin_worker(worker_id: int) -> None:
+    pl_worker_init_function(worker_id)  # Python's, numpy's and torch's generators: others in each worker and rank
     # Ctrl-C reaches every process of a terminal; a worker that dies of it would break the batch that is being finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -29,8 +29,8 @@ class Head(nn.Module):
 
     positions: h * w. minibatch_std: one more feature, the standard deviation over groups of up to 4 images (Karras et
     al. 2018), by which copies give themselves away. n_classes: the projection of Miyato and Koyama 2018, the inner
-    product of the features, summed over positions, with an embedding of the label. outputs: more than 1 gives
-    (B, outputs).
+    product of the features, summed over positions, with an embedding of the label, divided by the square root of their
+    number F. outputs: more than 1 gives (B, outputs).
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class Head(nn.Module):
         logits = self.linear(seen.flatten(1))
         if self.embedding is not None:
             pooled = features.flatten(2).sum(2) if features.ndim > 2 else features
-            logits = logits + (pooled * self.embedding(label)).sum(1, keepdim=True)
+            # Divided as in attention: without it the embedding, at the learning rate of all other weights, moves the
+            # logits faster than the rest of the network, and the discriminator wins by the labels alone.
+            logits = logits + (pooled * self.embedding(label)).sum(1, keepdim=True) / pooled.shape[1] ** 0.5
         return logits.squeeze(1) if logits.shape[1] == 1 else logits
 
     @staticmethod

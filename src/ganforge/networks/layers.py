@@ -52,7 +52,7 @@ def receptive_field(network: nn.Module) -> int:
 @contextmanager
 def unchanged_statistics(network: nn.Module) -> Iterator[None]:
     """Within it, batch norm in training mode uses the statistics of its batch and leaves the running ones alone."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

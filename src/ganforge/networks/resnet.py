@@ -7,17 +7,35 @@ from ganforge.errors import require
 from ganforge.networks.layers import initialize, normalization
 
 
+def reflected(x: torch.Tensor, width: int) -> torch.Tensor:
+    """(B, C, H, W) with `width` rows and columns reflected at each edge, by taking rows and columns one by one."""
+    for axis in (-2, -1):
+        last = x.shape[axis] - 1
+        places = torch.arange(-width, last + 1 + width, device=x.device).abs()
+        x = x.index_select(axis, last - (last - places).abs())
+    return x
+
+
+class ReflectionPad(nn.ReflectionPad2d):
+    """torch's; on a GPU with trainer.deterministic a slower one, since torch's gradient has no equal bits there."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return reflected(x, self.padding[0])
+        return super().forward(x)
+
+
 class ResidualBlock(nn.Module):
     """Two reflection-padded 3 x 3 convolutions around an identity; dropout between them."""
 
     def __init__(self, channels: int, norm: str, dropout: float):
         super().__init__()
         bias = norm != "batch"
-        layers = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalization(norm, channels)]
+        layers = [ReflectionPad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalization(norm, channels)]
         layers += [nn.ReLU()]
         if dropout:
             layers += [nn.Dropout(dropout)]
-        layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalization(norm, channels)]
+        layers += [ReflectionPad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalization(norm, channels)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -53,7 +71,7 @@ class ResNetGenerator(nn.Module):
         )
         bias = norm != "batch"
         width = base_channels
-        layers = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7, bias=bias), normalization(norm, width)]
+        layers = [ReflectionPad(3), nn.Conv2d(in_channels, width, 7, bias=bias), normalization(norm, width)]
         layers += [nn.ReLU()]
         for _ in range(2):
             layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), normalization(norm, 2 * width)]
@@ -65,7 +83,7 @@ class ResNetGenerator(nn.Module):
             layers += [nn.ConvTranspose2d(width, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
             layers += [normalization(norm, half), nn.ReLU()]
             width = half
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         initialize(self)
 

@@ -1,19 +1,27 @@
 """The alternating game: when which network moves. What the terms are belongs to each GAN."""
 
 import copy
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
-from ganforge.errors import require
+from ganforge import randomness
+from ganforge.errors import UserError, require
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.schedules import Schedule
+
+COUNTERS = ("images_seen", "g_updates", "d_updates", "skipped_updates")
+
+_DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
 
 Batch = dict[str, Tensor]
 Terms = dict[str, Tensor]
@@ -44,6 +52,9 @@ class Adversarial(pl.LightningModule):
     accumulate: batches an update; equal to one batch that is `accumulate` times larger (but for batch statistics).
     clip_g, clip_d: largest gradient norm of a network, or None.
     ema_decay: per generator update, of a moving average of the generator, used at inference; None for no average.
+    on_nonfinite: a loss term or gradient that is NaN or infinite stops the training before the update ("stop"), or
+    leaves the update out ("skip"); `skipped_updates` counts these. With fp16 an infinite gradient is no fault: the
+    scale is being found, and the update is left out.
     """
 
     # What a batch must hold: a subset of the data module's `provides`.
@@ -63,6 +74,7 @@ class Adversarial(pl.LightningModule):
         clip_g: float | None = None,
         clip_d: float | None = None,
         ema_decay: float | None = None,
+        on_nonfinite: str = "stop",
     ):
         super().__init__()
         require(d_steps >= 1, f"model.d_steps={d_steps}: 1 or more discriminator updates a generator update")
@@ -70,6 +82,7 @@ class Adversarial(pl.LightningModule):
         for name, clip in (("clip_g", clip_g), ("clip_d", clip_d)):
             require(clip is None or clip > 0, f"model.{name}={clip}: a gradient norm above 0, or null")
         require(ema_decay is None or 0 < ema_decay < 1, f"model.ema_decay={ema_decay}: between 0 and 1, or null")
+        require(on_nonfinite in ("stop", "skip"), f"model.on_nonfinite={on_nonfinite}: choose one of stop, skip")
         self.automatic_optimization = False
         self.generator, self.discriminator = generator, discriminator
         self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval() if ema_decay else None
@@ -77,13 +90,19 @@ class Adversarial(pl.LightningModule):
         self.schedules = (schedule_g, schedule_d)
         self.clips = (clip_g, clip_d)
         self.d_steps, self.accumulate, self.ema_decay = d_steps, accumulate, ema_decay
+        self.on_nonfinite = on_nonfinite
 
         self.images_seen = 0  # over all ranks
         self.g_updates = 0
         self.d_updates = 0
+        self.skipped_updates = 0  # of both networks
+        self.seed = 0  # of what is drawn for a whole batch, equal on all ranks
         self.card: dict[str, Any] = {}  # what a checkpoint says of itself
         self.latest: dict[str, float] = {}  # the row of terms that was logged last
+        self.on_the_bar: dict[str, float] = {}  # of it the loss terms
         self._window: list[Batch] = []
+        self._buffers_before: list[Tensor] = []  # the window that is being computed
+        self._resumed: dict[str, Any] | None = None  # what the checkpoint holds that training goes on from
         self._terms: dict[str, list[Tensor]] = {}  # since the last logged row
         self._notes: dict[str, list[Tensor]] = {}
 
@@ -99,6 +118,20 @@ class Adversarial(pl.LightningModule):
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
 
+    def draw(self, batch: Batch) -> Batch:
+        """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
+        return batch
+
+    def draw_normal(self, batch: Batch, *shape: int) -> Tensor:
+        """(B, *shape) of N(0, 1): this rank's rows of what one process would draw for the batches of all ranks.
+
+        A function of the seed and of the number of images seen, so that N processes train like one.
+        """
+        world, rank = self.trainer.world_size, self.global_rank
+        generator = np.random.default_rng([self.seed, self.images_seen, _DRAWN])
+        rows = generator.standard_normal((_length(batch) * world, *shape), dtype=np.float32)
+        return torch.from_numpy(rows[rank::world]).to(self.device, non_blocking=True)
+
     @property
     def best_generator(self) -> nn.Module:
         """The generator that a user gets: the moving average where there is one."""
@@ -107,6 +140,7 @@ class Adversarial(pl.LightningModule):
     # The game
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
+        batch = self.draw(batch)
         self.images_seen += _length(batch) * self.trainer.world_size
         self._window.append(_channels_last(batch))
         if len(self._window) < self.accumulate and not self.trainer.is_last_batch:
@@ -115,6 +149,8 @@ class Adversarial(pl.LightningModule):
         total = sum(map(_length, batches))
         shares = [_length(batch) / total for batch in batches]
         generator_moves = (self.d_updates + 1) % self.d_steps == 0
+        if self.on_nonfinite == "skip":
+            self._buffers_before = [buffer.clone() for buffer in self.buffers()]
 
         fakes = [self._fake(batch, keep_graph=generator_moves, only=len(batches) == 1) for batch in batches]
         self._update(1, (self.d_losses(b, f.detach()) for b, f in zip(batches, fakes, strict=True)), shares)
@@ -124,6 +160,8 @@ class Adversarial(pl.LightningModule):
                 self._update(0, (self.g_losses(b, f) for b, f in zip(batches, fakes, strict=True)), shares)
             self.g_updates += 1
             self._update_ema()
+        if self._scaler is not None:
+            self._scaler.update()  # once for both: its state counts iterations
         if (batch_index + 1) % self.trainer.log_every_n_steps < len(batches):
             self._log_interval()
 
@@ -150,19 +188,63 @@ class Adversarial(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
+        side, network = "gd"[which], (self.generator, self.discriminator)[which]
+        noted = {name: len(values) for name, values in self._notes.items()}
+        means: Terms = {}
         for terms, share in zip(losses, shares, strict=True):
             self.manual_backward(sum(terms.values()) * share)
             for name, term in terms.items():
-                self._terms.setdefault(f"train/{'gd'[which]}/{name}", []).append(term.detach() * share * len(shares))
-        network = (self.generator, self.discriminator)[which]
+                means[f"{side}/{name}"] = means.get(f"{side}/{name}", 0) + term.detach().float() * share
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        # Not finite where a term is not, and by the mean of the gradients so on every rank: all decide alike.
+        gradients[0].add_(sum(means.values()) * 0)
+        getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(network.parameters())
+        if self._scaler is not None:
+            self._scaler.unscale_(optimizer.optimizer)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        self.note(f"{'gd'[which]}/grad_norm", norm)
+        if not math.isfinite(norm):
+            self._not_finite(side, means, norm)
+            self.skipped_updates += 1
+            self._notes = {name: values[: noted[name]] for name, values in self._notes.items() if noted.get(name)}
+            return
+        for name, mean in means.items():
+            self._terms.setdefault(f"train/{name}", []).append(mean)
+        self.note(f"{side}/grad_norm", norm)
         if self.clips[which] is not None:
             torch._foreach_mul_(gradients, (self.clips[which] / (norm + 1e-6)).clamp(max=1))
         optimizer.step()
         # Autocast keeps low-precision copies of the weights until the step ends: they are old now.
         torch.clear_autocast_cache()
+
+    @property
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        """Of the losses, at precision 16-mixed."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    @torch.no_grad()
+    def _not_finite(self, side: str, means: Terms, norm: Tensor) -> None:
+        """Raise UserError that names the term which is not finite; or undo what it did, where updates may be skipped.
+
+        Called on every rank alike.
+        """
+        values = self.trainer.strategy.reduce(torch.stack(list(means.values())), reduce_op="mean").tolist()
+        bad = {name: value for name, value in zip(means, values, strict=True) if not math.isfinite(value)}
+        if not bad and self._scaler is not None:
+            return
+        if self.on_nonfinite == "skip":
+            for buffer, before in zip(self.buffers(), self._buffers_before, strict=True):
+                if not buffer.isfinite().all():  # statistics and the like, that have seen it too
+                    buffer.copy_(before)
+            return
+        bad = bad or {f"{side}/grad_norm": norm.item()}
+        kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
+        kept = sorted(filter(os.path.isfile, kept), key=os.path.getmtime)
+        raise UserError(
+            f"{' and '.join(f'{name} is {value}' for name, value in bad.items())} at {self.images_seen} images seen: "
+            f"the training ends before this update. The last good checkpoint: {kept[-1] if kept else 'none yet'}. Try "
+            "lower model.optimizer_g.lr and model.optimizer_d.lr, model.clip_g=1 and model.clip_d=1, or "
+            "trainer.precision=32; model.on_nonfinite=skip leaves such updates out"
+        )
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -195,12 +277,19 @@ class Adversarial(pl.LightningModule):
         self._notes.setdefault(f"train/{name}", []).append(value.detach())
 
     def _log_interval(self) -> None:
-        terms, notes = _means(self._terms), _means(self._notes)
+        self.latest = self._means({**self._terms, **self._notes})
+        self.on_the_bar = {name.removeprefix("train/"): self.latest[name] for name in self._terms}
         self._terms, self._notes = {}, {}
-        self.log_dict(terms, prog_bar=True, logger=False)
-        self.latest = {**terms, **notes}
         rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip("gd", self.optimizers(), strict=True)}
-        self.record({**self.latest, **rates})
+        skipped = {"train/skipped_updates": self.skipped_updates} if self.skipped_updates else {}
+        self.record({**self.latest, **rates, **skipped})
+
+    def _means(self, columns: dict[str, list[Tensor]]) -> dict[str, float]:
+        """The mean of each column, over all ranks; one transfer from the device for all of them."""
+        if not columns:
+            return {}
+        means = torch.stack([torch.stack(values).float().mean() for values in columns.values()])
+        return dict(zip(columns, self.trainer.strategy.reduce(means, reduce_op="mean").tolist(), strict=True))
 
     def record(self, values: dict[str, Tensor | float]) -> None:
         """Write one row to every logger; its step is the number of images seen."""
@@ -216,6 +305,9 @@ class Adversarial(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         self.to(memory_format=torch.channels_last)
+        self.seed = torch.initial_seed()
+        if self.global_rank:  # every rank starts from the same seed: without this, from the same noise
+            torch.manual_seed(self.seed + 7919 * self.global_rank)
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         return self.infer(_channels_last(batch))
@@ -223,13 +315,31 @@ class Adversarial(pl.LightningModule):
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         return self.infer(_channels_last(batch))
 
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        if self._resumed is None:
+            return
+        state, self._resumed = self._resumed, None
+        self._terms, self._notes = (
+            {name: [value.to(self.device) for value in values] for name, values in state[which].items()}
+            for which in ("terms", "notes")
+        )
+        randomness.restore(state["randomness"], self.global_rank)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        counters = {name: getattr(self, name) for name in ("images_seen", "g_updates", "d_updates")}
+        for logger in self.loggers:
+            logger.save()  # the rows that this checkpoint counts on must outlive a power cut too
+        counters = {name: getattr(self, name) for name in COUNTERS}
         checkpoint["ganforge"] = {**self.card, **counters}
+        checkpoint["ganforge_state"] = {
+            "terms": self._terms,
+            "notes": self._notes,
+            "randomness": randomness.states(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name in ("images_seen", "g_updates", "d_updates"):
+        for name in COUNTERS:
             setattr(self, name, checkpoint["ganforge"][name])
+        self._resumed = checkpoint["ganforge_state"]
 
 
 def _channels_last(batch: Batch) -> Batch:
@@ -240,10 +350,8 @@ def _channels_last(batch: Batch) -> Batch:
     }
 
 
-def _means(columns: dict[str, list[Tensor]]) -> dict[str, float]:
-    # One transfer from the device for all of them.
-    means = torch.stack([torch.stack(values).float().mean() for values in columns.values()]).tolist()
-    return dict(zip(columns, means, strict=True))
+def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:
+    """Of gradients, where there is one process."""
 
 
 def _length(batch: Batch) -> int:

@@ -69,10 +69,11 @@ class LatentGAN(Adversarial):
         """The classes that generator and discriminator are told; None: they are not."""
         return None
 
+    def draw(self, batch: Batch) -> Batch:
+        return {**batch, "z": self.draw_normal(batch, self.latent_dim)}
+
     def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
-        images = batch["image"]
-        z = torch.randn(len(images), self.latent_dim, device=images.device)
-        return generator(z, self.label(batch))
+        return generator(batch["z"], self.label(batch))
 
     def seen(self, images: Tensor, real: bool) -> Tensor:
         """What the discriminator sees of images: augmented, with noise."""
@@ -164,11 +165,6 @@ class LatentGAN(Adversarial):
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
         batch |= self.said_of(batch)
         return super().test_step(batch, batch_index, dataloader_idx)
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        if self.global_rank:  # every rank starts from the same seed: without this, from the same noise
-            torch.manual_seed(torch.initial_seed() + 7919 * self.global_rank)
 
 
 class ConditionalGAN(LatentGAN):

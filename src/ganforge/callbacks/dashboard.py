@@ -1,0 +1,104 @@
+"""Grids, tables and histograms for the loggers that can show them; the GANs know nothing of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from ganforge.callbacks.grids import SampleGrid
+from ganforge.errors import require
+from ganforge.loggers import Board
+
+DETAILS = ("low", "high")  # of an interval
+COLUMNS = ["weights", "set", "number", "value", *DETAILS]
+
+
+class Dashboard(pl.Callback):
+    """Tells every `ganforge.loggers.Board` what the run is, and shows each new sample grid on it.
+
+    histograms: every how many logged rows to show how the gradient norms of the layers are distributed, as
+    `gradients/g` and `gradients/d`, after clipping; null for never.
+    """
+
+    def __init__(self, *, histograms: int | None = None):
+        require(
+            histograms is None or (isinstance(histograms, int) and histograms >= 1),
+            f"callbacks.dashboard.histograms={histograms}: a number of logged rows, 1 or more, or null",
+        )
+        self.histograms = histograms
+        self._shown: Any = None  # the grid that was last
+        self._latest: Any = None
+        self._rows = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._rows = state["rows"]
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            for board in _boards(trainer):
+                board.begin(module.card, trainer.world_size)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        if not module.latest or module.latest is self._latest:
+            return
+        self._latest = module.latest
+        self._rows += 1
+        if self.histograms is None or self._rows % self.histograms:
+            return
+        for board in _boards(trainer):
+            for name, network in (("g", module.generator), ("d", module.discriminator)):
+                gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+                if gradients:
+                    norms = torch.stack(torch._foreach_norm(gradients)).float().tolist()
+                    board.histogram(f"gradients/{name}", norms, module.images_seen)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        grid = _grid(trainer)
+        if grid is None or grid.last_grid == self._shown:
+            return
+        self._shown = grid.last_grid
+        paired = "paired" in trainer.datamodule.provides
+        what = "source | generated | target" if paired else "generated, always of the same noise"
+        for board in _boards(trainer):
+            board.picture("samples", grid.last_grid, f"{module.images_seen} images seen: {what}", module.images_seen)
+
+    def conclude(self, trainer: pl.Trainer, results: dict[str, Any], test_names: list[str]) -> None:
+        """Show what results.json says, when the run has ended."""
+        images = results["images_seen"]
+        numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
+        grid = _grid(trainer)
+        evolution = grid and grid.folder / "evolution.png"
+        for board in _boards(trainer):
+            board.numbers(numbers, images)
+            board.table("evaluation", COLUMNS, evaluation_table(results, test_names), images)
+            if evolution and evolution.is_file():
+                board.picture("evolution", evolution, "from the first validation to the last", images)
+            board.checkpoint(Path(results["best_checkpoint"]), results["best_checkpoint_images_seen"])
+
+
+def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[list[Any]]:
+    """A row for every number of the test sets: whose weights, which set, its name, value and interval."""
+    rows = []
+    for prefix, weights in (("", "best"), ("final/", "final")):
+        for name in test_names:
+            start = f"{prefix}{name}/"
+            for key, value in results.items():
+                number = key.removeprefix(start)
+                if number != key and number.rpartition("/")[2] not in DETAILS:
+                    interval = [results.get(f"{key}/{detail}") for detail in DETAILS]
+                    rows.append([weights, name, number, value, *interval])
+    # Methods that have no weights.
+    rows += [["", test_names[0], key, value, None, None] for key, value in results.items() if key[:9] == "baseline/"]
+    return rows
+
+
+def _boards(trainer: pl.Trainer) -> list[Board]:
+    return [logger for logger in trainer.loggers if isinstance(logger, Board)] if trainer.is_global_zero else []
+
+
+def _grid(trainer: pl.Trainer) -> SampleGrid | None:
+    return next((callback for callback in trainer.callbacks if isinstance(callback, SampleGrid)), None)

@@ -1,0 +1,177 @@
+"use strict";
+(() => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const coarse = matchMedia("(pointer: coarse)").matches; // a finger scrolls the page, it does not zoom a plot
+  const LINES = ["#2b7bba", "#d9721e", "#3a9a5b", "#a45bb5", "#b8912a", "#c8506b", "#4f9aa3", "#8a7564", "#7c86d6", "#7f8a93"];
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // Plotly reads some tags in texts.
+  const text = (s) => s.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+  function scale() {
+    return [[0, style("--worst")], [0.5, style("--middle")], [1, style("--best")]];
+  }
+
+  function between(place) {
+    const stops = scale().map((stop) => stop[1].match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16)));
+    const [from, to] = place < 0.5 ? [stops[0], stops[1]] : [stops[1], stops[2]];
+    const way = place < 0.5 ? 2 * place : 2 * place - 1;
+    return `rgb(${from.map((value, i) => Math.round(value + way * (to[i] - value))).join()})`;
+  }
+
+  function common() {
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: style("--sans"), size: 12, color: style("--soft") },
+      hoverlabel: { bgcolor: style("--paper"), bordercolor: style("--line"), font: { color: style("--ink") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: style("--faint"), activecolor: style("--accent") },
+    };
+  }
+
+  function lines(shown, log, place) {
+    const many = shown.lines.length;
+    const axisName = shown.axis === "images" ? "images seen" : shown.axis;
+    const ranked = shown.lines.some((line) => "rank" in line);
+    const positive = shown.lines.every((line) => line.y.every((y) => y > 0));
+    const traces = shown.lines.map((line, i) => ({
+      type: "scatter",
+      name: text(line.name),
+      x: line.x,
+      y: line.y,
+      mode: line.x.length > 40 ? "lines" : "lines+markers",
+      marker: { size: 4 },
+      line: { width: 1.6, color: ranked ? between(line.rank) : LINES[i % LINES.length] },
+      hovertemplate: ranked ? "%{y:.5~g}<br>%{x:,d} " + axisName : "%{y:.5~g}",
+      showlegend: many > 1 && many <= 16,
+    }));
+    if (ranked) traces.reverse(); // the best on top
+    const axis = { gridcolor: style("--grid"), linecolor: style("--line"), zeroline: false, automargin: true };
+    const rows = many > 1 && many <= 16 ? Math.ceil(many / Math.max(1, Math.floor(place.clientWidth / 130))) : 0;
+    place.style.height = `${(ranked ? 340 : 240) + 20 * rows}px`;
+    const mark = shown.best === null ? [] : [shown.best];
+    const layout = {
+      ...common(),
+      margin: { l: 48, r: 14, t: 24, b: 40 },
+      xaxis: { ...axis, title: { text: axisName, standoff: 6 }, tickformat: "~s", hoverformat: ",d", nticks: 7, range: [-0.01 * shown.end, 1.02 * shown.end] },
+      yaxis: { ...axis, type: log && positive ? "log" : "linear", nticks: 6, exponentformat: "power" },
+      hovermode: ranked ? "closest" : "x unified",
+      dragmode: coarse ? false : "zoom",
+      legend: {
+        orientation: "h", x: 0, xanchor: "left", y: -56 / (ranked ? 280 : 180), yanchor: "top", traceorder: ranked ? "reversed" : "normal",
+        font: { size: 11 }, itemwidth: 30,
+      },
+      shapes: mark.map((x) => ({
+        type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: style("--faint"), width: 1, dash: "dot" },
+      })),
+      annotations: mark.map((x) => ({
+        x, y: 1, yref: "paper", yanchor: "top", xanchor: "right", text: "best", showarrow: false, font: { size: 10 },
+      })),
+    };
+    return [traces, layout];
+  }
+
+  function parallel(shown, place) {
+    const last = shown.axes.length - 1;
+    const line = style("--line");
+    const room = 20 + 6.5 * Math.max(...shown.axes[0].ticks.map((tick) => tick[1].length), 8);
+    place.style.minWidth = `${130 * last + room + 60}px`;
+    place.style.height = "380px";
+    const all = (i) => shown.axes.map((axis) => `${text(axis.label)} = ${text(axis.texts[i])}`).join("<br>");
+    const traces = shown.names.map((name, i) => ({
+      type: "scatter",
+      name: text(name),
+      x: shown.axes.map((_, at) => at),
+      y: shown.axes.map((axis) => axis.places[i]),
+      mode: "lines+markers",
+      marker: { size: 5 },
+      cliponaxis: false,
+      line: { width: 2, color: between(shown.axes[last].places[i]) },
+      hovertemplate: `<b>${text(name)}</b><br>${all(i)}<extra></extra>`,
+      showlegend: false,
+    })).reverse(); // the best on top
+    const label = (key) => {
+      const cut = key.lastIndexOf(".") + 1;
+      return cut ? `<span style="font-size:10px">${text(key.slice(0, cut))}</span><br>${text(key.slice(cut))}` : text(key);
+    };
+    const annotations = shown.axes.flatMap((axis, at) => [
+      { x: at, y: 1.08, yanchor: "bottom", text: label(axis.label), showarrow: false, font: { color: style("--ink") } },
+      ...axis.ticks.map(([y, tick]) => ({
+        x: at, y, xanchor: at < last ? "right" : "left", xshift: at < last ? -6 : 6, text: text(tick), showarrow: false, font: { size: 11 },
+        bgcolor: style("--veil"), borderpad: 1,
+      })),
+    ]);
+    return [traces, {
+      ...common(),
+      margin: { l: room, r: 60, t: 10, b: 10 },
+      xaxis: { visible: false, range: [-0.001, last + 0.001], fixedrange: true },
+      yaxis: { visible: false, range: [-0.06, 1.27], fixedrange: true },
+      hovermode: "closest",
+      dragmode: false,
+      annotations,
+      shapes: shown.axes.map((_, at) => ({ type: "line", x0: at, x1: at, y0: 0, y1: 1, layer: "below", line: { color: line, width: 1 } })),
+    }];
+  }
+
+  function draw(figure) {
+    const place = figure.querySelector(".plot");
+    figure.shown ??= JSON.parse(figure.querySelector("script").textContent);
+    const log = figure.closest("section, details").querySelector("input.log")?.checked;
+    const [traces, layout] = figure.shown.kind === "lines" ? lines(figure.shown, log, place) : parallel(figure.shown, place);
+    // The buttons are named, for among Plotly's own is one that sends the data to its maker.
+    const buttons = figure.shown.kind === "lines" ? ["toImage", "resetScale2d"] : ["toImage"];
+    figure.drawn = true;
+    Plotly.react(place, traces, layout, {
+      responsive: true, displaylogo: false, modeBarButtons: [buttons], plotlyServerURL: "",
+    });
+  }
+
+  const figures = [...document.querySelectorAll("figure.panel")];
+  const again = (within = document) => figures.filter((figure) => figure.drawn && within.contains(figure)).forEach(draw);
+  // One at a time, so that the page can be read meanwhile; what is folded away waits until it is opened.
+  function next() {
+    const figure = figures.find((one) => !one.drawn && !one.closest("details:not([open])"));
+    if (figure) {
+      draw(figure);
+      setTimeout(next);
+    }
+  }
+  next();
+  document.addEventListener("toggle", next, true);
+  dark.addEventListener("change", () => again());
+  for (const input of document.querySelectorAll("input.log")) {
+    input.addEventListener("change", () => again(input.closest("section, details")));
+  }
+
+  for (const button of document.querySelectorAll("button.zoom")) {
+    button.addEventListener("click", () => button.closest("figure").classList.toggle("full"));
+  }
+
+  function open() {
+    const target = document.getElementById(location.hash.slice(1));
+    if (target?.matches("details")) {
+      target.open = true;
+      target.scrollIntoView();
+    }
+  }
+  addEventListener("hashchange", open);
+  open();
+
+  for (const head of document.querySelectorAll("table.ranking th")) {
+    head.addEventListener("click", () => {
+      const body = head.closest("table").tBodies[0];
+      const column = head.cellIndex;
+      const down = head.ariaSort === "ascending";
+      head.parentNode.querySelectorAll("th").forEach((other) => { other.ariaSort = null; });
+      head.ariaSort = down ? "descending" : "ascending";
+      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+      const missing = (row) => row.cells[column].textContent === "";
+      const rows = [...body.rows].sort((one, other) => {
+        if (missing(one) || missing(other)) return missing(one) - missing(other);
+        const [left, right] = [key(one), key(other)];
+        const order = left - right; // not a number where one of them is none
+        return (down ? -1 : 1) * (Number.isNaN(order) ? left.localeCompare(right, undefined, { numeric: true }) : order);
+      });
+      body.append(...rows);
+    });
+  }
+})();

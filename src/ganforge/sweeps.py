@@ -1,0 +1,336 @@
+"""Sweeps: what `python train.py -m` runs, each job in a process and a folder of its own.
+
+The process that sweeps trains nothing. So a job that crashes, is killed or runs out of memory leaves the others alone,
+a logger's run ends with its job, and `trainer.devices=2` starts its processes from a command line that sweeps nothing.
+"""
+
+import hashlib
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from ganforge import runs, status
+from ganforge.errors import UserError, require
+
+# Set for every job: the folder of its sweep.
+VARIABLE = "GANFORGE_SWEEP"
+INTERRUPTED = 130
+# How a sweep is run, not what its jobs are.
+OWN = re.compile(r"[+~]*(resume|launcher)(\.|=|$)")
+OWN_OF_HYDRA = re.compile(r"[+~]*hydra[./](sweep|sweeper|launcher|run|mode)\b")
+LONGEST_NAME = 120  # of 255 bytes that a file system takes
+PATIENCE = 30  # seconds that a job of a sweep that was killed has for its last checkpoint
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: the name of its folder, and its overrides."""
+
+    name: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: its state as in status.json, and the number that a sweep optimizes."""
+
+    job: Job
+    state: str
+    score: float | None = None
+    mode: str | None = None
+    error: str | None = None
+
+
+class Sweep:
+    """A folder of jobs and the launcher that runs them."""
+
+    def __init__(
+        self,
+        *,
+        config: DictConfig,
+        config_loader: ConfigLoader,
+        launcher: Launcher,
+        overrides: Sequence[str],
+        max_batch_size: int | None = None,
+    ):
+        self.config = config
+        self.config_loader = config_loader
+        self.launcher = launcher
+        self.max_batch_size = max_batch_size
+        self.folder = Path(config.hydra.sweep.dir)
+        self.overrides = self.parse([override for override in overrides if not OWN.match(override)])
+        self.launched = 0
+
+    def parse(self, overrides: Sequence[str]) -> list[Override]:
+        """Each key once, as it was given last."""
+        parsed = OverridesParser.create(config_loader=self.config_loader).parse_overrides(list(overrides))
+        return list({override.get_key_element().lstrip("+"): override for override in parsed}.values())
+
+    def run(self, strategy: Callable[["Sweep"], None]) -> None:
+        """Run all jobs; print their ranking; exit with one sentence where jobs failed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
+        self._wait_for_running_jobs()
+        try:
+            strategy(self)
+        except KeyboardInterrupt:
+            self.summarize()
+            print(f"\ninterrupted\nto go on: {self._again()}", flush=True)
+            sys.exit(INTERRUPTED)
+        except UserError as error:
+            self.summarize()
+            sys.exit(f"error: {error}")
+        found = self.summarize()
+        bad = [run for run in found if run.state not in ("finished", "pruned")]
+        if bad:
+            reason = bad[0].error or bad[0].state
+            sys.exit(
+                f"error: {len(bad)} of {len(found)} jobs did not finish, the first is {bad[0].name} ({reason}); "
+                f"the others are complete; to repeat: {self._again()}"
+            )
+
+    def launch(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Run the jobs that have not ended, and say what became of all of them."""
+        waiting = [job for job in jobs if not _has_ended(self.folder / job.name)]
+        for job in waiting:
+            self._check(job)
+        crashed = None
+        if waiting:
+            overrides = [self._with_folder(job) for job in waiting]
+            try:
+                self.launcher.launch(overrides, initial_job_idx=self.launched)
+            except UserError:
+                raise
+            except Exception as error:  # a worker of the launcher died
+                crashed = f"{type(error).__name__}: {error}"
+                print(f"warning: the launcher stopped ({crashed})", file=sys.stderr)
+            self.launched += len(waiting)
+        return [self._outcome(job, crashed) for job in jobs]
+
+    def summarize(self) -> list[runs.Run]:
+        """Print the ranked table of the sweep's folder."""
+        found = runs.rank(runs.find(self.folder))
+        if found:
+            from rich.console import Console
+
+            console = Console()
+            console.print(f"\n{self.folder}", soft_wrap=True, markup=False, highlight=False)
+            runs.print_table(found, console)
+        return found
+
+    def _check(self, job: Job) -> None:
+        """Compose its config, so that a wrong name or value is an error before the first job starts."""
+        self.config_loader.load_sweep_config(self.config, list(self._with_folder(job)))
+
+    def _with_folder(self, job: Job) -> list[str]:
+        # Settled here: in a job's own config, ${name} may be another name.
+        return [*job.overrides, f"hydra.sweep.dir={quoted(self.folder)}", f"hydra.sweep.subdir={quoted(job.name)}"]
+
+    def _outcome(self, job: Job, crashed: str | None) -> Outcome:
+        found = status.read(self.folder / job.name)
+        if found is None:
+            return Outcome(job, "failed", error=crashed or "it was not started")
+        return Outcome(job, found["state"], found.get("score"), found.get("mode"), found.get("error"))
+
+    def _wait_for_running_jobs(self) -> None:
+        """A sweep that was killed ends its jobs; wait until they have written where they are."""
+        deadline = time.monotonic() + PATIENCE
+        while running := [run for run in runs.find(self.folder) if run.state == "running"]:
+            if self.config.get("resume") == "force":
+                return
+            one = running[0]
+            require(
+                time.monotonic() < deadline,
+                f"{one.folder}: this job is running (process {one.status.get('pid')} on {one.status.get('host')}); "
+                "wait or stop it; or resume=force where that process is gone",
+            )
+            time.sleep(0.5)
+
+    def _again(self) -> str:
+        """The command that goes on with this sweep."""
+        given = [part for part in sys.argv[1:] if not re.match(r"resume=|hydra\.sweep\.dir=", part)]
+        given += [f"hydra.sweep.dir={_plain_or_quoted(str(self.folder))}", "resume=true"]
+        return f"python {sys.argv[0]} {' '.join(shlex.quote(part) for part in given)}"
+
+
+def grid(sweep: Sweep) -> None:
+    """Every combination of the values given."""
+    values, varied = [], []
+    for override in sweep.overrides:
+        require(
+            not override.is_interval_sweep(),
+            f"{override.input_line}: values of an interval are searched for; add sweep=optuna, or list the values",
+        )
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            varied.append(key)
+            values.append([(key, value) for value in dict.fromkeys(override.sweep_string_iterator())])
+        else:
+            values.append([(key, override.get_value_element_as_str())])
+    jobs = []
+    for chosen in itertools.product(*values):
+        name = label((key, value) for key, value in chosen if key in varied) or "job"
+        jobs.append(Job(name, tuple(key if key.startswith("~") else f"{key}={value}" for key, value in chosen)))
+    for batch in _batches(jobs, sweep.max_batch_size):
+        sweep.launch(batch)
+
+
+def label(settings: Iterable[tuple[str, str]]) -> str:
+    """A folder's name that shows settings: `seed-1__model.ink_weight-10`.
+
+    It has no character that Hydra or a shell would read as anything else, is at most LONGEST_NAME long, and always the
+    same for the same settings. Where it cannot show all, it ends with eight digits that differ for others.
+    """
+    parts, whole = [], ""
+    for key, value in settings:
+        parts.append(f"{key.lstrip('+~').replace('/', '.')}-{value}")
+        whole += f"{key}={value}\n"
+    written = "__".join(parts)
+    plain = re.sub(r"[^\w.+-]+", "_", written, flags=re.ASCII).strip("_.")
+    if plain == written and len(plain) <= LONGEST_NAME:
+        return plain
+    digits = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return f"{plain[: LONGEST_NAME - 9]}_{digits}"
+
+
+def settled(config: DictConfig) -> DictConfig:
+    """The config with the sweep's folder as an absolute path; its name is made of choices and the time."""
+    HydraConfig.instance().set_config(config)
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
+    return config
+
+
+class JobProcess:
+    """What a launcher calls for a job, wherever it runs: `train.py` in a process of its own.
+
+    resume: "true" or "force", for a job that was interrupted.
+
+    Returns the score. Raises JobFailed with one sentence, and KeyboardInterrupt where the job was interrupted.
+    """
+
+    def __init__(self, *, resume: str = "true"):
+        self.script = str(Path(sys.argv[0]).absolute())
+        self.resume = resume
+
+    def __call__(self, config: DictConfig) -> float:
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
+        first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes that share this job
+        found = status.read(folder) or {}
+        if _has_ended(folder):
+            return found["score"]
+        if found.get("state") == "failed" and first:
+            empty(folder)
+        # Also "running": a scheduler that starts a job again elsewhere has ended it before.
+        resume = [f"resume={self.resume}"] if found.get("state") in ("interrupted", "running") else []
+        command = [sys.executable, self.script, *_config_arguments(hydra), *hydra.overrides.task]
+        command += [override for override in hydra.overrides.hydra if not OWN_OF_HYDRA.match(override)]
+        command += [f"hydra.run.dir={quoted(folder)}", *resume]
+        print(f"\n{'going on with' if resume else 'job'} {folder.name}", flush=True)
+        environment = {**os.environ, VARIABLE: str(folder.parent)}
+        process = subprocess.Popen(command, cwd=hydra.runtime.cwd, env=environment)
+        code = _wait(process)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        found = status.read(folder) or {}
+        if code == 0 and found.get("score") is not None:
+            return found["score"]
+        if not first:
+            return float("nan")
+        reason = found.get("error") or ended_by(code)
+        if code >= 0 and found.get("state") != "failed":
+            status.write(folder, state="failed", error=reason)
+        elif not found:
+            status.write(folder, state="interrupted", error=reason)
+        raise JobFailed(f"{folder.name}: {reason}")
+
+
+class JobFailed(Exception):
+    """A job ended without a score. The others go on."""
+
+
+def ended_by(code: int) -> str:
+    """An exit status in words."""
+    if code >= 0:
+        return f"ended with exit status {code}" + (" and no score" if code == 0 else "")
+    return f"killed by {signal.Signals(-code).name}" + (", for lack of memory?" if code == -signal.SIGKILL else "")
+
+
+def empty(folder: Path) -> None:
+    """Delete what a failed run left in its folder."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def stop_with_parent() -> None:
+    """Of a job: be stopped, with a checkpoint, when the process that sweeps is gone. Known to Linux alone."""
+    if VARIABLE in os.environ and sys.platform == "linux" and "LOCAL_RANK" not in os.environ:
+        import ctypes
+
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def quoted(value: Any) -> str:
+    """A string as a value in an override."""
+    return QuotedString(text=str(value), quote=Quote.single).with_quotes()
+
+
+def _plain_or_quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w./+-]+", text) else quoted(text)
+
+
+def _wait(process: subprocess.Popen) -> int:
+    """The exit status of the process; what asks this one to stop reaches that one too."""
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # a terminal sends it to both
+        process.wait()
+        raise
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _config_arguments(hydra: DictConfig) -> Iterator[str]:
+    """--config-name and --config-dir, where this sweep was given others."""
+    yield from ("--config-name", hydra.job.config_name)
+    for source in hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            yield from ("--config-dir", source.path)
+
+
+def _has_ended(folder: Path) -> bool:
+    found = status.read(folder)
+    return found is not None and found["state"] in ("finished", "pruned") and found.get("score") is not None
+
+
+def _batches(jobs: Sequence[Job], size: int | None) -> Iterator[Sequence[Job]]:
+    size = len(jobs) if size is None or size < 1 else size
+    for start in range(0, len(jobs), max(1, size)):
+        yield jobs[start : start + size]

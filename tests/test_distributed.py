@@ -1,0 +1,142 @@
+"""Two processes on this machine train like one, over gloo; and two launches that stand for two machines."""
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+
+import two_processes
+from conftest import ROOT, TINY_PIX2PIX, write_digits
+from two_processes import BATCH, CASES, RUNS, STEPS
+
+SCRIPT = Path(two_processes.__file__)
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """What one process and two found in the same trainings."""
+    folder = tmp_path_factory.mktemp("both")
+    write_digits(folder / "mnist", np.random.default_rng(0))
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(folder / "two"), "2"]
+    two = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        two_processes.main(folder / "one", 1)
+        output, _ = two.communicate(timeout=300)
+    finally:
+        two.kill()
+        HydraConfig.instance().cfg = None
+    assert two.returncode == 0, output[-3000:]
+    return {count: torch.load(folder / count / "found.pt") for count in ("one", "two")} | {"folder": folder}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_like_one(both, case):
+    one, two = both["one"][case], both["two"][case]
+    assert one["updates"] == two["updates"] == 2 * [math.ceil(STEPS / 2 / 3) * 2 if "accumulated" in case else STEPS]
+    assert one["images_seen"] == two["images_seen"] == STEPS * BATCH
+    assert one["progress"] == two["progress"] == 1
+    for name, value in one["state"].items():
+        difference = (two["state"][name].double() - value.double()).norm()
+        assert difference <= 1e-5 * value.double().norm(), name
+    # What is logged is the mean over the processes; how different the images of one batch are is not such a mean.
+    for row, other in zip(one["rows"], two["rows"], strict=True):
+        for name in row:
+            if "batch_d" not in name:
+                assert other[name] == pytest.approx(row[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_update_reduces_the_network_that_moves(both, case):
+    """Not more than the bytes of G once and of D once in an iteration."""
+    found = both["two"][case]
+    trained = ("generator.", "discriminator.")
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    weights = [v for name, v in found["state"].items() if name.startswith(trained) and not name.endswith(buffers)]
+    assert found["reduced_bytes"] == found["updates"][0] * 4 * sum(weight.numel() for weight in weights)
+    assert both["one"][case]["reduced_bytes"] == 0
+
+
+def test_the_data_are_shared_out_and_the_noise_differs(both):
+    one, two = both["one"]["dcgan"], both["two"]["dcgan"]
+    first, second = two["used"]
+    assert [first[0], second[0], first[1], second[1]] == one["used"][0][:4]
+    assert sorted(first + second) == sorted(one["used"][0]) == list(range(STEPS * BATCH))
+    assert two["noise"][0] == one["noise"][0] != two["noise"][1]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_metrics_and_the_best_checkpoint_are_those_of_one_process(both, name):
+    one, two = (json.loads((both["folder"] / count / name / "results.json").read_text()) for count in ("one", "two"))
+    assert both["two"]["scores"][name] == 2 * both["two"]["scores"][name][:1]
+    assert both["two"]["scores"][name][0] == pytest.approx(both["one"]["scores"][name][0], rel=1e-4)
+    assert Path(one["best_checkpoint"]).name == Path(two["best_checkpoint"]).name
+    judged = [key for key, value in one.items() if key.startswith(("val/", "test/", "final/", "baseline/", "best/"))]
+    assert len(judged) > 5
+    for key in (*judged, "images_seen", "best_checkpoint_images_seen", "data_fingerprint"):
+        assert two[key] == (pytest.approx(one[key], rel=1e-4) if isinstance(one[key], float) else one[key]), key
+
+
+def test_all_processes_stop_before_an_update_that_is_not_finite(both):
+    """The NaN is in a picture of the second process alone."""
+    messages = both["two"]["spoiled"]
+    assert messages[0] == messages[1] == both["one"]["spoiled"][0]
+    assert messages[0].startswith("d/adv is nan at 24 images seen: the training ends before this update")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def machines(folder: Path, *overrides: str) -> list[subprocess.CompletedProcess]:
+    """train.py as two machines run it, started by torchrun."""
+    tiny = [*TINY_PIX2PIX, "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
+    command = [*TORCHRUN, "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
+    command += ["--master-port", str(free_port())]
+    script = [str(ROOT / "train.py"), "trainer=multinode", *tiny, "callbacks.progress.refresh_rate=0"]
+    begun = [
+        subprocess.Popen(
+            [*command, "--node-rank", str(number), *overrides[:1], *script, *overrides[1:]],
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    ended = [process.communicate(timeout=300) for process in begun]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, *said)
+        for process, said in zip(begun, ended, strict=True)
+    ]
+
+
+@pytest.mark.slow
+def test_two_machines_train_together_in_one_folder(tmp_path):
+    for process in machines(tmp_path, "--rdzv-id=both"):
+        assert process.returncode == 0, process.stderr[-3000:]
+    (folder,) = (tmp_path / "lightning_logs/pix2pix_lattice").iterdir()
+    assert folder.name == "both"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["images_seen"] == 4  # one step: two pictures on each machine
+    assert (folder / ".hydra/config.yaml").exists()
+
+
+@pytest.mark.slow
+def test_machines_without_a_common_folder_are_refused(tmp_path):
+    first, second = machines(tmp_path, "--max-restarts=0")
+    assert first.returncode and second.returncode
+    assert "give hydra.run.dir=FOLDER, or --rdzv-id=NAME to torchrun" in first.stderr
+    assert not (tmp_path / "lightning_logs").exists()

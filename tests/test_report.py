@@ -1,0 +1,283 @@
+"""The page is read back with html.parser and compared with the files that it was made of."""
+
+import base64
+import csv
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from ganforge import report, runs
+from ganforge.cli import main
+from ganforge.errors import UserError
+
+EVIL = "name=<script>alert(1)</script>"
+COLUMNS = ["images", "step", "train/d/adv", "train/g/l1", "lr/g", "val/l1", "val/l1/square"]
+METRICS = [
+    dict(zip(COLUMNS, row, strict=True))
+    for row in (
+        (0, 0, "", "", "", 0.75, 0.5),
+        (16, 4, 0.69314718, 95.189208984375, 2e-4, "", ""),
+        (32, 8, -0.5, 1e-7, 0, "", ""),
+        (32, 8, "", "", "", 0.25, 0.125),
+    )
+]
+RESULTS = {
+    "test/l1": 0.123456, "test/l1/low": 0.1, "test/l1/high": 0.15, "test/psnr": 18.25, "test/generated_images": 10.0,
+    "test/lost": None, "final/test/l1": 0.2345, "final/test/psnr": 17.5,
+    "shifted/l1": 0.5, "evaluation": {}, "best/val/l1": 0.25, "images_seen": 32, "best_checkpoint_images_seen": 16,
+    "images_per_second": 12.25, "duration_s": 75.0, "warnings": ["The generator has collapsed & <b>more</b>"],
+    "precision": "32-true", "seed": 7, "data_fingerprint": "0123abcd", "torch": "2.9.9", "git_commit": "abcdef-dirty",
+}  # fmt: skip
+
+
+def make(
+    folder: Path, *, lr: float = 0.001, score: float | None = 0.25, state: str = "finished", objective: str = "a.hinge"
+) -> Path:
+    """A run as files, without any training."""
+    (folder / ".hydra").mkdir(parents=True)
+    config = {"seed": 7, "data": {"source_channels": 1}, "model": {"lr": lr, "objective": objective}, "run_dir": "${x}"}
+    (folder / ".hydra/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / ".hydra/overrides.yaml").write_text(yaml.safe_dump(["seed=7", f"model.lr={lr}", EVIL]))
+    choices = {"hydra": {"runtime": {"choices": {"model": "pix2pix", "data": "pairs", "hydra/launcher": "basic"}}}}
+    (folder / ".hydra/hydra.yaml").write_text(yaml.safe_dump(choices))
+    status = {"state": state, "score": score, "monitor": "val/l1", "mode": "min", "pid": os.getpid(), "host": "there"}
+    status |= {"error": "It </script> broke" if state == "failed" else None, "images_seen": 32}
+    (folder / "status.json").write_text(json.dumps(status))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(METRICS)
+    if state == "finished":
+        (folder / "results.json").write_text(json.dumps(RESULTS))
+    (folder / "samples").mkdir()
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 40, 3), dtype=np.uint8))
+    for name in ("images_000000000.png", "images_000000032.png", "evolution.png", "evolution.gif", "nearest.png"):
+        picture.save(folder / "samples" / name)
+    return folder
+
+
+class Page(HTMLParser):
+    """Tables as lists of rows of cells, figures' numbers, scripts, and all that an address could stand in."""
+
+    VOID = ("meta", "link", "img", "input")
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tables, self.scripts, self.tags, self.texts, self.stack, self.figures = [], [], [], [], [], {}
+        self.feed(html)
+        self.close()
+        assert not self.stack
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.stack.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "figcaption":
+            self.caption = ""
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        tag = self.stack[-1] if self.stack else ""
+        if tag == "script":
+            self.scripts.append(data)
+            if self.tags[-1][1].get("type") == "application/json":
+                self.figures.setdefault(self.caption, []).append(json.loads(data))
+        elif tag != "style":
+            self.texts.append(data)
+        if tag == "figcaption":
+            self.caption += data
+        if "td" in self.stack or "th" in self.stack:
+            self.tables[-1][-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    def attributes(self, tag: str, name: str) -> list[str]:
+        return [attributes[name] for found, attributes in self.tags if found == tag and name in attributes]
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """page(folder) -> the parsed report, without the five megabytes of the plotting library."""
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "/* plotly */")
+    return lambda folder: Page(report.write(folder, overwrite=True).read_text())
+
+
+def test_tables_have_the_numbers_of_results_json(tmp_path, page):
+    found = page(make(tmp_path / "run"))
+    assert found.tables[0] == [
+        ["", "test, best", "test, final", "shifted"],
+        ["l1", "0.1235 [0.1000, 0.1500]", "0.2345", "0.5000"],
+        ["psnr", "18.2500", "17.5000", ""],
+        ["lost", "", "", ""],
+    ]
+    environment = dict(found.tables[-1])
+    assert (
+        environment["seed"] == "7" and environment["torch"] == "2.9.9" and environment["git commit"] == "abcdef-dirty"
+    )
+    assert "0.25" in found.text and "smaller is better" in found.text and "1:15" in found.text
+
+
+def test_curves_have_the_numbers_of_metrics_csv(tmp_path, page):
+    found = page(make(tmp_path / "run"))
+    assert list(found.figures) == ["val/l1", "train/g: loss terms", "train/d: loss terms", "learning rates"]
+    drawn = {(title, line["name"]): line for title, shown in found.figures.items() for line in shown[0]["lines"]}
+    columns = {
+        ("val/l1", "all"): "val/l1",
+        ("val/l1", "square"): "val/l1/square",
+        ("train/g: loss terms", "train/g/l1"): "train/g/l1",
+        ("train/d: loss terms", "train/d/adv"): "train/d/adv",
+        ("learning rates", "lr/g"): "lr/g",
+    }
+    assert drawn.keys() == columns.keys()
+    for place, column in columns.items():
+        rows = [row for row in METRICS if row[column] != ""]
+        assert drawn[place]["x"] == [row["images"] for row in rows]
+        assert drawn[place]["y"] == pytest.approx([row[column] for row in rows], rel=1e-5)
+    assert found.figures["val/l1"][0]["best"] == 16 and found.figures["learning rates"][0]["best"] is None
+
+
+def test_pictures_are_the_files_and_the_newest_grid(tmp_path, page):
+    run = make(tmp_path / "run")
+    shown = page(run).attributes("img", "src")
+    names = ["images_000000032.png", "evolution.gif", "evolution.png", "nearest.png"]
+    assert [base64.b64decode(src.split(",")[1]) for src in shown] == [
+        (run / "samples" / name).read_bytes() for name in names
+    ]
+
+
+def test_nothing_comes_from_outside(tmp_path):
+    html = report.write(make(tmp_path / "run")).read_text()  # with the real library
+    found = Page(html)
+    addresses = [value for _, attributes in found.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
+    assert not re.search(r"@import|url\(", (report.HERE / "report.css").read_text())
+    assert any("default-src 'none'" in policy for policy in found.attributes("meta", "content"))
+    assert "Plotly.react" in html and 4e6 < len(html) < 7e6
+
+
+@pytest.mark.parametrize("state", ["finished", "failed"])
+def test_text_of_files_is_only_text(tmp_path, page, state):
+    run = make(tmp_path / "run", state=state)
+    with (run / "metrics.csv").open("a") as file:
+        file.write("48,12,1,1,1,1,1\n")
+    (run / "metrics.csv").write_text(
+        (run / "metrics.csv").read_text().replace("train/d/adv", "train/d/</script><script>alert(1)")
+    )
+    found = page(run)
+    kinds = [attributes.get("type") for tag, attributes in found.tags if tag == "script"]
+    assert kinds == ["application/json"] * len(found.figures) + [None, None]  # ours, at the end
+    assert all("alert" not in script for script in found.scripts if not script.startswith("{"))
+    assert found.figures["train/d: loss terms"][0]["lines"][0]["name"] == "train/d/</script><script>alert(1)"
+    assert EVIL in found.text
+    assert ("It </script> broke" if state == "failed" else "collapsed & <b>more</b>") in found.text
+
+
+def write_text(path: str, text: str):
+    return lambda run: (run / path).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        (write_text("status.json", '{"state": "running", "pid": 1}'), "The run goes on"),
+        (write_text("status.json", '{"state": "pruned"}'), "ended this run early"),
+        (write_text("status.json", "{"), "finished"),
+        (write_text("results.json", "[1"), "results.json cannot be read."),
+        (write_text("results.json", '{"test/l1": "much", "evaluation": {}}'), "make no table"),
+        (write_text("results.json", '{"test/l1": 0.75}'), "0.7500"),
+        (write_text("results.json", '{"test/l1": 1, "evaluation": {"test/fidelity": {}}}'), "make no table"),
+        (write_text("metrics.csv", "\0\0,,\nimages,\n\x80"), "Results"),
+        (write_text("samples/evolution.png", "no picture"), "evolution.png cannot be read"),
+        (write_text(".hydra/config.yaml", "a: [1"), "config.yaml cannot be read."),
+        (lambda run: (run / "metrics.csv").unlink(), "Missing in the run's folder: metrics.csv"),
+        (lambda run: (run / "results.json").unlink(), "Missing in the run's folder: results.json"),
+    ],
+)
+def test_a_broken_run_has_a_report_that_says_so(tmp_path, page, breaks, says):
+    run = make(tmp_path / "run")
+    breaks(run)
+    assert says in page(run).text
+
+
+def test_a_run_that_was_killed_or_never_began(tmp_path, page):
+    killed = make(tmp_path / "killed", state="interrupted", score=None)
+    found = page(killed).text
+    assert "was interrupted" in found and "resume=true" in found and "'name=<script>alert(1)</script>'" in found
+    (tmp_path / "began/.hydra").mkdir(parents=True)
+    (tmp_path / "began/.hydra/config.yaml").write_text("seed: 3\n")
+    found = page(tmp_path / "began")
+    assert "neither a status nor results" in found.text and found.figures == {}
+    assert ["seed", "3"] in found.tables[-1]
+
+
+def test_a_sweep_is_ranked_and_compared(tmp_path, page):
+    scores = {0: 0.5, 1: 0.125, 2: None, 3: 0.25, 10: 0.375}
+    for job, score in scores.items():
+        make(
+            tmp_path / f"sweep/{job}",
+            lr=10.0 ** -(job % 5),
+            score=score,
+            state="failed" if score is None else "finished",
+            objective=f"a.b.very.long.module.{'hinge' if job < 3 else 'vanilla'}",
+        )
+    found = page(tmp_path / "sweep")
+    head, *rows = found.tables[0]
+    assert head[:6] == ["", "run", "state", "val/l1", "images", "time"]
+    assert [row[1] for row in rows] == ["1", "3", "10", "0", "2"] and rows[4][2:4] == ["failed", ""]
+    assert [row[3] for row in rows] == ["0.125", "0.25", "0.375", "0.5", ""]
+    assert rows[0][head.index("modellr")] == "0.1"  # above each other
+    assert {f"#job-{place}" for place in range(1, 6)} <= set(found.attributes("a", "href"))
+    assert [name for name in found.attributes("details", "id")] == [f"job-{place}" for place in range(1, 6)]
+    shown = found.figures["Settings and val/l1: a line a run, coloured by the latter"][0]
+    assert shown["names"] == ["1", "3", "10", "0"]
+    axes = {axis["label"]: axis for axis in shown["axes"]}
+    assert axes["model.lr"]["places"] == pytest.approx([2 / 3, 0, 1, 1], abs=1e-5)  # logarithm of 0.1, 0.001, 1, 1
+    assert axes["model.objective"]["places"] == [0, 1, 1, 0]
+    assert [text for _, text in axes["model.objective"]["ticks"]] == ["hinge", "vanilla"]
+    assert axes["val/l1"]["places"] == pytest.approx([1, 2 / 3, 1 / 3, 0], abs=1e-5)  # the smallest above
+    compared = found.figures["val/l1 of each run"][0]["lines"]
+    assert [(line["name"], line["rank"]) for line in compared][:1] == [("1", 1)] and len(compared) == 4
+
+
+def test_long_curves_keep_their_spikes(tmp_path):
+    values = np.sin(np.arange(9000) / 500)
+    values[4321] = 50
+    lines = [f"{4 * index},{index},{value}" for index, value in enumerate(values)]
+    (tmp_path / "metrics.csv").write_text("\n".join(("images,step,train/g/adv", *lines)))
+    axis, found = report.curves(tmp_path / "metrics.csv", most=1000)
+    points = found["train/g/adv"]
+    assert axis == "images" and 500 <= len(points) <= 1000
+    assert (4 * 4321, 50) in points and points == sorted(points)
+    assert points[0][0] < 100 and points[-1][0] > 4 * 8900
+
+
+def test_command_line(tmp_path, capsys):
+    make(tmp_path / "run")
+    assert main(["report", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run/report.html").is_file() and "report.html (" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "run")]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "other/page.html")]) == 0
+    assert (tmp_path / "other/page.html").is_file()
+    assert runs.is_run(tmp_path / "run") and not runs.is_run(tmp_path / "other")
+    with pytest.raises(UserError, match="no run"):
+        report.write(tmp_path / "other")
+    with pytest.raises(UserError, match="no such folder"):
+        report.write(tmp_path / "nowhere")

@@ -1,0 +1,146 @@
+"""Runs as their folders tell them, compared with folders written here by hand."""
+
+import csv
+import io
+import json
+import os
+
+import pytest
+
+from ganforge import runs, status
+from ganforge.cli import main
+from ganforge.errors import UserError
+
+DATES = {"began": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T11:01:05+00:00"}
+
+
+def write(folder, config="", overrides="[]", choices=None, results=None, **state):
+    """A run's folder, with what is given."""
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra/config.yaml").write_text(config)
+    (folder / ".hydra/overrides.yaml").write_text(overrides)
+    hydra = {"hydra": {"runtime": {"choices": {"hydra/launcher": "basic", **(choices or {})}}}}
+    (folder / ".hydra/hydra.yaml").write_text(json.dumps(hydra))
+    if results is not None:
+        (folder / "results.json").write_text(json.dumps(results))
+    if state:
+        blank = {"score": None, "monitor": "val/l1", "mode": "min", "error": None, "images_seen": None, "pid": 1}
+        (folder / "status.json").write_text(json.dumps({**blank, **DATES, "host": "elsewhere", **state}))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def config(lr: float, seed: int) -> str:
+        return f"seed: {seed}\nname: ${{oops\nrun_dir: /a/{seed}\nmodel: {{optimizer_g: {{lr: {lr}}}, l1_weight: 1}}\n"
+
+    for name, lr, seed, score in (("a2", 1e-4, 0, 0.3), ("a10", 2e-4, 0, 0.1), ("b", 2e-4, 1, 0.2)):
+        text = config(lr, seed).replace("name: ${oops\n", "name: ${model}\n")
+        results = {"best/val/l1": score, "images_seen": 10, "duration_s": 65.0, "test/l1": score + 1}
+        write(tmp_path / "sweep" / name, text, f"[seed={seed}]", results=results, state="finished", score=score)
+    write(
+        tmp_path / "failed", config(1e-4, 0).replace("${oops", "x"), state="failed", error="data.root=x: no such folder"
+    )
+    return tmp_path
+
+
+def test_runs_are_found_ranked_and_compared(folder):
+    found = runs.find(folder)
+    assert [run.name for run in found] == ["failed", "sweep/a2", "sweep/a10", "sweep/b"]
+    assert [run.name for run in runs.rank(found)] == ["sweep/a10", "sweep/b", "sweep/a2", "failed"]
+    assert runs.differing(found) == ["seed", "model.optimizer_g.lr"]  # not the folder, not the name
+    assert runs.differing(found[2:]) == ["seed"]
+    assert found[1].score == 0.3 and (found[1].monitor, found[1].mode) == ("val/l1", "min")
+    assert runs.clock(found[1].duration) == "1:05" and runs.clock(found[0].duration) == "1:01:05"
+    assert found[1].value("lr") == found[1].value("model.optimizer_g.lr") == 1e-4
+    assert runs.difference(found[1], found[3]) == {"seed": (0, 1), "model.optimizer_g.lr": (1e-4, 2e-4)}
+    assert runs.find(folder / "sweep/b")[0].name == "b"
+
+
+def test_a_larger_score_is_first_where_it_is_better(tmp_path):
+    for name, score in (("low", 0.1), ("high", 0.9)):
+        write(tmp_path / name, state="finished", score=score, monitor="val/bond_f1", mode="max")
+    write(tmp_path / "old", results={"best/val/bond_f1": 0.5})  # before there was a status
+    ranked = runs.rank(runs.find(tmp_path))
+    assert [run.name for run in ranked] == ["high", "old", "low"]
+    assert ranked[1].state == "finished" and ranked[1].mode == "max"
+
+
+def test_a_choice_that_differs_stands_for_what_follows_from_it(tmp_path):
+    for name, model, width in (("a", "dcgan", 64), ("b", "r3gan", 96), ("c", "r3gan", 96)):
+        config = f"model: {{_target_: {model}, width: {width}, depth: {ord(name)}}}\ntrainer: {{max_epochs: 3}}\n"
+        overrides = f"[model={model}, model.depth={ord(name)}]"
+        write(tmp_path / name, config, overrides, {"model": model, "tuned": f"{model}_mnist"}, state="finished")
+    assert runs.differing(runs.find(tmp_path)) == ["model", "model.depth"]
+
+
+def test_broken_folders_are_runs_of_unknown_state(folder, tmp_path):
+    broken = tmp_path / "broken"
+    for index, text in enumerate(
+        ("", "{", "[1", "null", "\x00\xff", '{"state": 3}', '{"state": "running", "score": "x"}')
+    ):
+        write(broken / str(index), config=text, overrides=text)
+        for name in ("status.json", "results.json", ".hydra/hydra.yaml", "metrics.csv"):
+            (broken / str(index) / name).write_text(text)
+    (broken / "folder" / "status.json").mkdir(parents=True)
+    (broken / "folder" / "results.json").write_text('{"best/val/l1": NaN, "duration_s": null, "images_seen": []}')
+    found = runs.find(broken)
+    assert len(found) == 8
+    for run in runs.rank(found):
+        assert (run.score, run.duration, run.images) == (None, None, None)
+    assert runs.as_csv(found) and runs.as_json(found) and runs.table(found) and runs.differing(found) is not None
+    assert runs.read(tmp_path / "absent").state == "unknown"
+
+
+def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
+    (tmp_path / "run").mkdir()
+    status.write(tmp_path / "run", state="running")
+    assert runs.read(tmp_path / "run").state == "running"
+    written = json.loads((tmp_path / "run/status.json").read_text())
+    child = os.posix_spawn("/bin/true", ["true"], {}) if os.path.exists("/bin/true") else 2**22 - 1
+    os.waitpid(child, 0)
+    (tmp_path / "run/status.json").write_text(json.dumps({**written, "pid": child}))
+    assert runs.read(tmp_path / "run").state == "interrupted"
+
+
+def test_the_command_sorts_filters_and_prints(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+
+    def printed(*options: str) -> str:
+        assert main(["runs", str(folder), *options]) == 0
+        return capsys.readouterr().out
+
+    shown = printed()
+    assert [word for word in shown.split() if word.startswith("sweep/")] == ["sweep/a10", "sweep/b", "sweep/a2"]
+    assert "4: data.root=x: no such folder" in shown
+    rows = list(csv.DictReader(io.StringIO(printed("--csv", "--filter", "lr=0.0002", "--sort=-test/l1"))))
+    assert [(row["name"], row["score"], row["seed"]) for row in rows] == [
+        ("sweep/b", "0.2", "1"),
+        ("sweep/a10", "0.1", "0"),
+    ]
+    chosen = json.loads(printed("--json", "--filter", "state!=failed", "--filter", "score<0.25"))
+    assert [row["name"] for row in chosen] == ["sweep/a10", "sweep/b"]
+    assert "model.optimizer_g.lr" in printed("--diff", "sweep/a2", str(folder / "sweep/b"))
+    assert json.loads(printed("--diff", "sweep/a10", "sweep/b", "--json")) == {"seed": [0, 1]}
+    assert "none of 4 runs" in printed("--filter", "seed=7")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{}/absent"], "no such folder"),
+        (["{}/sweep/b/.hydra"], "no run in it"),
+        (["{}", "--sort", "lrr"], "none of the runs has it"),
+        (["{}", "--filter", "score"], "such as state=finished"),
+        (["{}", "--filter", "score>much"], "a number is compared"),
+        (["{}", "--diff", "sweep/b", "sweep/c"], "sweep/c: no run there"),
+    ],
+)
+def test_mistakes_are_one_sentence(folder, capsys, options, message):
+    assert main(["runs", *(option.format(folder) for option in options)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and message in said and said.count("\n") == 1
+
+
+def test_a_filter_of_nothing_is_refused():
+    with pytest.raises(UserError):
+        runs.select([], ["=3"])

@@ -1,0 +1,379 @@
+"""Sweeps as a user meets them: real processes, with jobs that need no training except in the slow tests."""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from conftest import ROOT, TINY_PIX2PIX
+from ganforge import runs, status
+from ganforge.errors import UserError
+from ganforge.experiment import start
+from ganforge.sweeps import LONGEST_NAME, ended_by, label
+
+# Stands for train.py: it scores -(x - 3)^2, and fails in as many ways as x and how say.
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from ganforge import status
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config):
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    before = (status.read(folder) or {}).get("state")
+    status.write(folder, state="running", monitor="val/y", mode="max")
+    with (folder.parent / "log").open("a") as log:
+        log.write(f"{folder.name} {before} {config.resume}\\n")
+    repaired = (folder.parent / "repaired").exists()
+    if config.x == config.bad and not repaired:
+        if config.how == "error":
+            status.write(folder, state="failed", error="x is bad")
+            raise ValueError("x is bad")
+        if config.how == "exit":
+            sys.exit(3)
+        if config.how == "kill":
+            os.kill(os.getpid(), 9)
+        if config.how == "hang":
+            time.sleep(60)
+    state = "pruned" if config.how == "prune" and config.x == config.bad else "finished"
+    status.write(folder, state=state, score=-float((config.x - 3) ** 2))
+
+if __name__ == "__main__":
+    main()
+"""
+CONFIG = """
+defaults:
+  - _self_
+  - sweep: null
+  - launcher: null
+  - override hydra/job_logging: none
+  - override hydra/hydra_logging: none
+x: 0
+bad: null
+how: error
+kind: tiny
+resume: false
+hydra:
+  sweeper:
+    _target_: hydra_plugins.ganforge_sweeper.GanforgeSweeper
+  callbacks:
+    preflight:
+      _target_: ganforge.preflight.Preflight
+  searchpath: [file://ROOT]
+"""
+SEARCH = """
+# @package _global_
+sweep: {sampler: tpe, pruner: none, n_trials: 5, parallel: 1, seed: 0, direction: maximize, space: {x: "interval(0,8)"}}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """sweep(overrides) runs train.py -m in the sweep's folder `tmp_path/sweep`; .start does not wait."""
+    (tmp_path / "conf" / "sweep").mkdir(parents=True)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "conf" / "train.yaml").write_text(CONFIG.replace("ROOT", str(ROOT / "conf")))
+    (tmp_path / "conf" / "sweep" / "parabola.yaml").write_text(SEARCH)
+    options = {"text": True, "cwd": tmp_path, "env": {**os.environ, "COLUMNS": "200"}}
+    named = f"hydra.sweep.dir={tmp_path / 'sweep'}"
+
+    def run(*overrides: str, folder: str = named) -> subprocess.CompletedProcess:
+        command = [sys.executable, "train.py", "-m", *overrides, *([folder] if folder else [])]
+        return subprocess.run(command, capture_output=True, timeout=300, check=False, **options)
+
+    def start(*overrides: str) -> subprocess.Popen:
+        command = [sys.executable, "train.py", "-m", *overrides, named]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, start_new_session=True, **pipes, **options)
+
+    run.start = start
+    run.folder = tmp_path / "sweep"
+    return run
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {run.name: run.state for run in runs.find(folder)}
+
+
+def log(folder: Path) -> list[str]:
+    """A line for each job that was started: its folder, its state before, and `resume`."""
+    return (folder / "log").read_text().splitlines() if (folder / "log").exists() else []
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.time() + seconds
+    while not condition():
+        assert time.time() < deadline
+        time.sleep(0.05)
+
+
+def test_each_job_has_a_folder_named_by_what_differs_and_all_are_ranked(sweep):
+    result = sweep("x=0,2", "kind=tiny,large", "bad=7")
+    assert result.returncode == 0, result.stderr
+    assert states(sweep.folder) == dict.fromkeys(
+        ("x-0__kind-tiny", "x-0__kind-large", "x-2__kind-tiny", "x-2__kind-large"), "finished"
+    )
+    ranking = [line.split()[1] for line in result.stdout.splitlines() if " finished " in line]
+    assert ranking == ["x-2__kind-large", "x-2__kind-tiny", "x-0__kind-large", "x-0__kind-tiny"]
+    assert (sweep.folder / "x-2__kind-large/.hydra/overrides.yaml").read_text() == "- x=2\n- kind=large\n- bad=7\n"
+    again = sweep("x=0,2")
+    assert again.returncode == 1
+    assert "already holds a sweep" in again.stderr and "resume=true" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "message"),
+    [("error", "failed", "x is bad"), ("exit", "failed", "exit status 3"), ("kill", "interrupted", "interrupted")],
+)
+def test_a_job_that_fails_is_recorded_and_repeated_alone(sweep, how, state, message):
+    result = sweep("x=1,2,3", "bad=2", f"how={how}")
+    assert result.returncode == 1
+    assert states(sweep.folder) == {"x-1": "finished", "x-2": state, "x-3": "finished"}
+    sentence = result.stderr.splitlines()[-1]
+    assert sentence.startswith("error: 1 of 3 jobs did not finish, the first is x-2") and message in sentence
+    assert sentence.endswith("resume=true")
+    (sweep.folder / "x-2/left_over").touch()
+    (sweep.folder / "repaired").touch()
+    result = sweep("x=1,2,3", "bad=2", f"how={how}", "resume=true")
+    assert result.returncode == 0, result.stderr
+    assert set(states(sweep.folder).values()) == {"finished"}
+    # A failed run begins again in an empty folder; one that was killed goes on.
+    expected = ["x-2 None False"] if state == "failed" else ["x-2 interrupted True"]
+    assert log(sweep.folder)[3:] == expected
+    assert (sweep.folder / "x-2/left_over").exists() == (state == "interrupted")
+
+
+def test_the_newest_sweep_of_the_same_settings_goes_on(sweep, tmp_path):
+    # As train.yaml has it: the folder's default name is another one each time.
+    config = tmp_path / "conf" / "train.yaml"
+    config.write_text(config.read_text() + "  sweep: {dir: 'logs/${now:%H-%M-%S-%f}'}\n")
+    assert sweep("x=1,2", "bad=2", folder="").returncode == 1
+    assert "one begins" in sweep("x=1", "bad=3", "resume=true", folder="").stdout
+    assert sweep("x=1,2", "bad=2", "resume=true", folder="").returncode == 1
+    folders = sorted((tmp_path / "logs").iterdir())
+    assert len(folders) == 2
+    assert log(folders[0]) == ["x-1 None False", "x-2 None False", "x-2 None False"]
+
+
+def test_a_sweep_that_was_killed_goes_on(sweep):
+    killed = sweep.start("x=1,2,3", "bad=2", "how=hang")
+    wait_for(lambda: states(sweep.folder).get("x-2") == "running")
+    job = status.read(sweep.folder / "x-2")["pid"]
+    killed.kill()  # the sweep alone; its job is told to stop by the system
+    killed.communicate()
+    if sys.platform == "linux":
+        wait_for(lambda: status.read(sweep.folder / "x-2")["state"] == "interrupted", 10)
+    else:
+        os.kill(job, signal.SIGKILL)
+    (sweep.folder / "repaired").touch()
+    result = sweep("x=1,2,3", "bad=2", "how=hang", "resume=true")
+    assert result.returncode == 0, result.stderr
+    assert log(sweep.folder) == ["x-1 None False", "x-2 None False", "x-2 interrupted True", "x-3 None False"]
+    assert set(states(sweep.folder).values()) == {"finished"}
+
+
+def test_a_wrong_name_or_value_is_said_before_the_first_job(sweep):
+    result = sweep("x=1,2", "kinds=large,small")
+    assert result.returncode != 0
+    assert "kinds" in result.stderr
+    assert not list(sweep.folder.glob("*/.hydra"))
+    result = sweep("x=interval(0,1)")  # in the same folder, which holds no run
+    assert result.returncode == 1
+    assert "add sweep=optuna" in result.stderr
+
+
+def test_folder_names_are_short_and_tell_jobs_apart():
+    assert label([("seed", "1"), ("model.optimizer_g.lr", "1e-05")]) == "seed-1__model.optimizer_g.lr-1e-05"
+    assert label([("+model/augment", "diff")]) == "model.augment-diff"
+    paths = [label([("data.root", f"'/a b/{name}=,[1]'")]) for name in ("x", "y")]
+    assert paths[0] != paths[1]
+    long = [label([(f"key{i}", "x" * 20) for i in range(count)]) for count in (9, 10)]
+    assert long[0] != long[1]
+    for name in (*paths, *long):
+        assert re.fullmatch(r"[\w.+-]+", name) and len(name) <= LONGEST_NAME
+    assert label([("a", "1/2")]) != label([("a", "1_2")])
+    assert ended_by(-9).startswith("killed by SIGKILL")
+
+
+HAS_OPTUNA = importlib.util.find_spec("optuna") is not None
+optuna = pytest.mark.skipif(not HAS_OPTUNA, reason="pip install -e '.[sweep]'")
+if HAS_OPTUNA:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    from ganforge.search import check, distribution
+
+
+def trials(folder: Path) -> list:
+    import optuna
+
+    return optuna.load_study(study_name="sweep", storage=f"sqlite:///{folder}/optuna.db").trials
+
+
+@optuna
+def test_a_search_goes_on_with_what_its_study_knows(sweep):
+    overrides = ["sweep=parabola", "sweep.n_trials=6", "x=choice(1,2,3)", "bad=2"]
+    killed = sweep.start(*overrides, "how=hang")
+    wait_for(lambda: any(line.split("x-")[1].startswith("2") for line in log(sweep.folder)))
+    killed.kill()
+    killed.communicate()
+    [hung] = [trial for trial in trials(sweep.folder) if trial.state.name == "RUNNING"]
+
+    result = sweep(*overrides, "resume=true")
+    assert result.returncode == 1 and "x is bad" in result.stderr
+    known = trials(sweep.folder)
+    assert [trial.number for trial in known] == list(range(6))  # also the one that hung
+    for trial in known:
+        assert trial.user_attrs["folder"] == f"{trial.number}__x-{trial.params['x']}"
+        assert trial.state.name == ("FAIL" if trial.params["x"] == "2" else "COMPLETE")
+        assert trial.params["x"] == "2" or trial.value == -((float(trial.params["x"]) - 3) ** 2)
+    assert f"{hung.user_attrs['folder']} interrupted True" in log(sweep.folder)
+
+    result = sweep(*overrides, "resume=true", "how=prune")
+    assert result.returncode == 0, result.stderr
+    expected = {"FAIL": "pruned", "COMPLETE": "finished"}
+    assert states(sweep.folder) == {trial.user_attrs["folder"]: expected[trial.state.name] for trial in known}
+    repeated = trials(sweep.folder)[6:]
+    assert {trial.state.name for trial in repeated} == {"PRUNED"}
+    assert {trial.user_attrs["folder"] for trial in repeated} == {
+        trial.user_attrs["folder"] for trial in known if trial.state.name == "FAIL"
+    }
+    assert sweep(*overrides, "resume=true").returncode == 0
+    assert len(trials(sweep.folder)) == 6 + len(repeated)
+
+
+@optuna
+def test_a_search_that_looks_for_the_wrong_end_stops_at_once(sweep):
+    result = sweep("sweep=parabola", "sweep.direction=minimize")
+    assert result.returncode == 1
+    assert "this evaluation's number is to maximize" in result.stderr
+    assert len(states(sweep.folder)) == 1
+
+
+@optuna
+def test_values_become_what_optuna_draws_from():
+    def drawn(text: str):
+        return distribution(OverridesParser.create().parse_override(text))
+
+    assert drawn("x=interval(1,2)") == FloatDistribution(1, 2)
+    assert drawn("x=tag(log,interval(1e-5,1e-2))") == FloatDistribution(1e-5, 1e-2, log=True)
+    assert drawn("x=tag(int,interval(1,8))") == IntDistribution(1, 8)
+    assert drawn("x=range(1,10,4)") == IntDistribution(1, 9, step=4)
+    assert drawn("x=a,b") == CategoricalDistribution(["a", "b"])
+    assert drawn("x=choice([8,8],[16],true)") == CategoricalDistribution(["[8,8]", "[16]", "True"])
+    for text, message in (("tag(log,interval(0,1))", "above 0"), ("tag(lgo,interval(0,1))", "lgo")):
+        with pytest.raises(UserError, match=message):
+            drawn(f"x={text}")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [("joblib", "hydra_plugins.hydra_joblib_launcher"), ("submitit_local", "hydra_plugins.hydra_submitit_launcher")],
+)
+def test_launchers_run_the_jobs_of_a_sweep(sweep, launcher, package):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: pip install -e '.[{launcher.split('_')[0]}]'")
+    result = sweep("x=1,2,3", "bad=2", f"launcher={launcher}")
+    assert result.returncode == 1, result.stderr
+    assert states(sweep.folder) == {"x-1": "finished", "x-2": "failed", "x-3": "finished"}
+    assert sorted(log(sweep.folder)) == ["x-1 None False", "x-2 None False", "x-3 None False"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/sweep").glob("*.yaml")))
+def test_every_search_space_can_be_read(name):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides=[f"sweep={name}"], return_hydra_config=True)
+    space = config.hydra.sweeper.params or {}
+    if "sweep" in config:
+        space = config.sweep.space
+        if HAS_OPTUNA:
+            check(config.sweep)
+    assert space
+    for key, values in space.items():
+        override = OverridesParser.create().parse_override(f"{key}={values}")
+        assert override.is_sweep_override() and OmegaConf.select(config, key) is not None
+        assert not HAS_OPTUNA or distribution(override)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/launcher").glob("*.yaml")))
+def test_every_launcher_can_be_chosen(name):
+    package = f"hydra_plugins.hydra_{name.split('_')[0]}_launcher"
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: pip install -e '.[{name.split('_')[0]}]'")
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides=[f"launcher={name}"], return_hydra_config=True)
+    assert config.hydra.launcher._target_.startswith(package)
+
+
+LATTICE = [*TINY_PIX2PIX, "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
+
+
+def train(*overrides: str, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *LATTICE, *overrides, f"hydra.sweep.dir={folder}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=folder.parent)
+
+
+@pytest.mark.slow
+def test_jobs_of_several_processes_sweep_nothing(tmp_path):
+    result = train("seed=0,1", "trainer.devices=2", folder=tmp_path / "sweep")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["multirun.yaml", "seed-0", "seed-1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+    for run in runs.find(tmp_path / "sweep"):
+        assert run.state == "finished" and run.overrides == [*LATTICE, f"seed={run.name[-1]}", "trainer.devices=2"]
+        assert run.images == 4
+    result = train("seed=0,1,2", "trainer.devices=2", "resume=true", folder=tmp_path / "sweep")
+    assert result.returncode == 0, result.stderr
+    assert states(tmp_path / "sweep") == {"seed-0": "finished", "seed-1": "finished", "seed-2": "finished"}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """study(direction) -> a study of five trainings with a perfect score, and a running trial of the folder `run`."""
+
+    def create(direction: str):
+        import optuna
+
+        (tmp_path / "sweep").mkdir(exist_ok=True)
+        file = f"sqlite:///{tmp_path}/sweep/optuna.db"
+        made = optuna.create_study(study_name="sweep", storage=file, direction=direction)
+        for _ in range(5):
+            perfect = dict.fromkeys(range(4), 1.0)
+            made.add_trial(optuna.trial.create_trial(value=1.0, intermediate_values=perfect))
+        made.ask().set_user_attr("folder", "run")
+        return made
+
+    return create
+
+
+SEARCHED = [*LATTICE, "sweep=optuna", "trainer.max_epochs=4"]
+
+
+@optuna
+@pytest.mark.parametrize(("pruner", "state", "images"), [("median", "pruned", 8), ("none", "finished", 16)])
+def test_a_training_that_looks_bad_ends_early(configured, study, tmp_path, pruner, state, images):
+    known = study("maximize")
+    score = start(configured([*SEARCHED, f"sweep.pruner={pruner}"], "sweep/run"))
+    found = runs.read(tmp_path / "sweep/run")
+    assert (found.state, found.images, found.score) == (state, images, score)
+    assert bool(found.results) == (state == "finished")
+    reported = known.trials[-1].intermediate_values
+    assert reported == dict.fromkeys(range(images // 4), 0.0)  # so few images draw no bond
+
+
+@optuna
+def test_a_job_refuses_to_look_for_the_wrong_end(configured, study, tmp_path):
+    study("minimize")
+    with pytest.raises(SystemExit, match="val/bond_f1 is to maximize"):
+        start(configured(SEARCHED, "sweep/run"))
+    assert status.read(tmp_path / "sweep/run")["mode"] == "max"
