@@ -75,7 +75,7 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
     [f"{group}={name}" for group in ("trainer", "evaluation", "callbacks", "logger") for name in CHOICES[group]],
 )
 def test_every_other_choice_composes_and_trains(configured, folders, tmp_path, override, monkeypatch):
-    if override == "trainer=gpu":
+    if override in ("trainer=gpu", "trainer=ddp"):
         import torch
 
         if not torch.cuda.is_available():
@@ -83,7 +83,10 @@ def test_every_other_choice_composes_and_trains(configured, folders, tmp_path, o
     monkeypatch.setenv("WANDB_MODE", "offline")
     offline = ["logger.wandb.mode=offline"] if override == "logger=wandb" else []
     small = [setting for setting in overrides_for("pairs", folders) if not setting.startswith("evaluation=")]
-    chosen = [override, *small, "model.generator.depth=3", *TINY_PIX2PIX, *offline, *for_evaluation(override, folders)]
+    # Several processes: tests/test_distributed.py.
+    alone = ["trainer.devices=1", "trainer.num_nodes=1"] if override.startswith("trainer=") else []
+    chosen = [override, *small, "model.generator.depth=3", *TINY_PIX2PIX, *offline, *alone]
+    chosen += for_evaluation(override, folders)
     run(configured(chosen))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     check_run(results, tmp_path / "run")
