@@ -5,8 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -44,11 +42,9 @@ def _checkpoint_of(config: DictConfig) -> Path | None:
         return checkpoint.find(config.ckpt_path, prefer="last")
     if not config.resume:
         return None
-    state = status.read(config.run_dir)
     last = Path(config.run_dir) / "checkpoints" / "last.ckpt"
-    again = HydraConfig.get().mode == RunMode.MULTIRUN and state is not None and state["state"] == "failed"
-    if again or not last.is_file():
-        print(f"{config.run_dir}: {'failed, and is repeated' if again else 'no checkpoint yet, so it begins'}")
+    if not last.is_file():
+        print(f"{config.run_dir}: no checkpoint yet, so it begins")
         return None
     return last
 

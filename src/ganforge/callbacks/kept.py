@@ -22,3 +22,4 @@ class Kept(ModelCheckpoint):
         moved["best_k_models"] = {here(path): score for path, score in moved["best_k_models"].items()}
         if all(Path(path).is_file() for path in (*moved["best_k_models"], moved["best_model_path"]) if path):
             super().load_state_dict(moved)
+            self.current_score = moved["current_score"]  # which Lightning saves, and does not load
