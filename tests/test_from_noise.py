@@ -158,7 +158,7 @@ def test_digits_emerge_from_noise(configured, tmp_path):
     recipe = ["experiment=mnist_dcgan", "evaluation=pixels", f"data.root={root}", *small]
     run(configured([*recipe, "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1"]))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["test/swd"] < 0.15  # noise of the same mean is at about 0.5
+    assert results["test/swd"] < 0.25  # seen 0.09; noise of the same mean is at about 0.5
     assert 0.7 < results["test/diversity"] < 1.3
     assert results["test/duplicates"] < 0.05
     assert results["test/memorized/pixels"] < 0.05
