@@ -226,6 +226,22 @@ def test_an_update_that_is_none_can_be_left_out(fit):
     assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in logged.rows)
 
 
+def test_a_discriminator_update_is_left_out_before_the_generator_s_backward(fit):
+    system = pix2pix("batch", on_nonfinite="skip")
+    weight = next(system.generator.parameters())
+    before = system.on_train_batch_start
+
+    def spoil(batch, index):
+        before(batch, index)
+        with torch.no_grad():
+            weight[0].fill_(torch.nan if index == 2 else 0.1)
+
+    system.on_train_batch_start = spoil
+    fit(system, TinyPairs(n_train=12, batch_size=2))
+    assert system.skipped_updates == 2  # of both networks, at the third batch
+    assert all(value.isfinite().all() for value in system.state_dict().values())
+
+
 def test_what_happens_to_numbers_that_are_none_is_one_of_two():
     with pytest.raises(UserError, match=r"model\.on_nonfinite=ignore: choose one of stop, skip"):
         pix2pix(on_nonfinite="ignore")

@@ -13,11 +13,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from conftest import ROOT, TINY, overrides_for
+from conftest import ROOT, TINY, composed, overrides_for
 from ganforge import checkpoint, folders, status
 from ganforge.errors import UserError
-from ganforge.experiment import run
-from ganforge.preflight import newest_unfinished
+from ganforge.experiment import run, start
+from ganforge.preflight import check_alone, newest_unfinished
 
 # Everything that has a state: moving average, schedules, accumulated windows, dropout, adaptive augmentation, noise.
 SETTINGS = {
@@ -49,7 +49,7 @@ SETTINGS = {
     ],
 }
 COMMON = [
-    "trainer.max_epochs=12",
+    "trainer.max_epochs=9",
     "trainer.log_every_n_steps=3",
     "model.schedule_g.decay_from=0.5",
     "trainer.precision=32",
@@ -71,7 +71,7 @@ def same(whole: Path, resumed: Path) -> None:
 
 # What differs between two runs of the same thing.
 OWN = ("git_difference", "git_commit", "run_dir", "ckpt_path", "resume", "folder", "dirpath", "path", "save_dir",
-       "default_root_dir", "training_seconds", "best_model_path", "last_model_path", "best_k_models",
+       "default_root_dir", "training_seconds", "seconds", "best_model_path", "last_model_path", "best_k_models",
        "kth_best_model_path")  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_whole_one_does(mode
     kills, runs = 0, 0
     while kills < 10:
         folder = tmp_path / f"killed_{runs}"
-        kills += killed_until_it_ends(folder, overrides, seed=runs, longest=whole)
+        kills += killed_until_it_ends(folder, overrides, seed=runs, longest=0.6 * whole)
         same(tmp_path / "whole", folder)
         assert status.read(folder)["state"] == "finished"
         runs += 1
@@ -207,6 +207,38 @@ def test_another_experiment_is_not_resumed_unless_forced(configured, trained, tm
     if change.startswith("model"):
         run(configured([*settings, "resume=force"], "other"))
         assert (tmp_path / "other/results.json").is_file()
+
+
+def test_settings_that_are_refused_leave_a_run_as_it_was(trained, capsys):
+    (trained / ".hydra/next").mkdir(parents=True)
+    for name, seed in ((".hydra", 0), (".hydra/next", 7)):
+        (trained / name / "config.yaml").write_text(f"seed: {seed}\n")
+    before = (trained / "checkpoints/last.ckpt").read_bytes()
+    for state in ("interrupted", "finished"):
+        status.write(trained, state=state)
+        (trained / ".hydra/next").mkdir(exist_ok=True)
+        config = composed([*SMALL, "trainer.max_epochs=2", "seed=7", "resume=true"], trained)
+        if state == "interrupted":
+            with pytest.raises(SystemExit, match="seed=7 but 0 in the checkpoint"):
+                start(config)
+        else:
+            start(config)
+            assert "nothing is left to do" in capsys.readouterr().out
+        assert status.read(trained)["state"] == state
+        assert (trained / ".hydra/config.yaml").read_text() == "seed: 0\n"
+        assert not (trained / ".hydra/next").exists()
+    assert (trained / "checkpoints/last.ckpt").read_bytes() == before
+
+
+def test_a_run_that_is_running_is_not_run_twice(tmp_path):
+    status.write(tmp_path, state="running")
+    found = status.read(tmp_path)
+    check_alone(tmp_path)  # this process itself
+    (tmp_path / status.FILE).write_text(json.dumps({**found, "pid": os.getppid()}))
+    with pytest.raises(SystemExit, match=f"process {os.getppid()} trains in this folder"):
+        check_alone(tmp_path)
+    (tmp_path / status.FILE).write_text(json.dumps({**found, "pid": 2**22 + 1}))
+    check_alone(tmp_path)  # it was killed
 
 
 def test_where_and_how_a_run_is_watched_may_change(configured, trained, tmp_path):

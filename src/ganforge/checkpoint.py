@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from ganforge import folders
-from ganforge.errors import UserError, require
+from ganforge.errors import Stopped, UserError, require
 
 # What every card says, and its type; `ganforge.experiment.describe` writes it.
 CARD = {"generator": dict, "norm_mode": str, "size": int, "fit_to_size": str, "provides": list, "config": dict}
@@ -41,7 +41,7 @@ class CheckpointFiles(TorchCheckpointIO):
                 file.write(contents.getbuffer())
         except OSError as error:
             kept = f"; {path} is still the one before" if path.is_file() else ""
-            raise UserError(
+            raise Stopped(
                 f"{path}: the checkpoint could not be written ({error.strerror}){kept}; make room, then go on with "
                 "resume=true"
             ) from error

@@ -5,6 +5,10 @@ class UserError(ValueError):
     """A wrong argument, file or setting. The message names it, its value, what is accepted, and what to do."""
 
 
+class Stopped(UserError):
+    """Ended a run that goes on with resume=true when this is mended."""
+
+
 def require(condition: bool, message: str) -> None:
     """Raise UserError(message) unless condition holds."""
     if not condition:

@@ -23,7 +23,7 @@ import ganforge
 from ganforge import checkpoint, hardware, resume, settings, status, summary, words
 from ganforge.callbacks import Evaluation, Interrupted
 from ganforge.data.module import DataModule
-from ganforge.errors import UserError, require
+from ganforge.errors import Stopped, UserError, require
 from ganforge.loggers import ending
 from ganforge.systems import Adversarial
 
@@ -63,18 +63,27 @@ def start(config: DictConfig) -> float:
         pl.utilities.exceptions.MisconfigurationException,
     ) as error:
         sentence = words.sentence(error)
-        _note(config, state="failed", error=sentence)
+        _note_failure(config, sentence, goes_on=isinstance(error, Stopped))
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         sys.exit(f"error: {sentence}")
     except BaseException as error:
-        _note(config, state="failed", error=f"{type(error).__name__}: {error}")
+        _note_failure(config, f"{type(error).__name__}: {error}")
         raise
+    finally:
+        resume.refuse(Path(config.run_dir))
 
 
 def _note(config: DictConfig, **changes: Any) -> None:
     if rank_zero_only.rank == 0:
         status.write(config.run_dir, **changes)
+
+
+def _note_failure(config: DictConfig, reason: str, goes_on: bool = False) -> None:
+    """What was refused before a run went on leaves it as it was: a sweep empties the folders of failed jobs."""
+    former = (status.read(config.run_dir) or {}).get("state")
+    if former not in ("finished", "pruned"):
+        _note(config, state="interrupted" if goes_on or former == "interrupted" else "failed", error=reason)
 
 
 def run(config: DictConfig) -> float:
@@ -84,7 +93,8 @@ def run(config: DictConfig) -> float:
         return finished
     begun = time.perf_counter()
     resumed = resume.checkpoint_of(config)
-    _note(config, state="running", error=None)
+    if resumed is None:
+        _note(config, state="running", error=None)
     quiet()
     settings.apply(config)
     hardware.check_trainer(config.trainer)
@@ -102,6 +112,8 @@ def run(config: DictConfig) -> float:
         checkpoint.check_resumable(resumed, card, force=config.resume == "force")
     data.sets  # noqa: B018  everything that is wrong with the data is said here
     hardware.check_shares(config.trainer, data)
+    resume.accept(run_dir)
+    _note(config, state="running", error=None)
     model = build_model(config.model, card)
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
@@ -127,6 +139,7 @@ def run(config: DictConfig) -> float:
     best, last = (callbacks[name].best_model_path for name in ("best", "last"))
     images_seen = model.images_seen
     images_per_second = callbacks["progress"].images_per_second
+    begun -= callbacks["progress"].seconds_before
     warned = list(callbacks["health"].warnings) if "health" in callbacks else []
     if best:
         score = float(callbacks["best"].best_model_score)

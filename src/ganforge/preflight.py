@@ -1,5 +1,7 @@
 """A look at the run's folder before Hydra makes it. Imports nothing heavy."""
 
+import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from ganforge.sweeps import stop_with_parent
 STARTING = ("resume", "ckpt_path", "run_dir")
 # Written by a sweep into its folder.
 SWEEP = "multirun.yaml"
+# The settings that a run is asked to go on with: `ganforge.resume.accept` makes them those of the run.
+NEXT = ".hydra/next"
 
 
 class Preflight(Callback):
@@ -36,7 +40,13 @@ class Preflight(Callback):
             else:
                 with read_write(config.hydra), open_dict(config.hydra):
                     config.hydra.run.dir = str(folder)
-        check_folder(Path(config.hydra.run.dir), "hydra.run.dir", may_go_on=bool(config.resume))
+        folder = Path(config.hydra.run.dir)
+        check_folder(folder, "hydra.run.dir", may_go_on=bool(config.resume))
+        if config.resume and not processes.rank():
+            check_alone(folder)
+            if (folder / ".hydra/config.yaml").exists():  # until it is known that the run goes on with these settings
+                with read_write(config.hydra), open_dict(config.hydra):
+                    config.hydra.output_subdir = NEXT
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)
@@ -85,6 +95,14 @@ def check_folder(folder: Path, name: str, may_go_on: bool = False) -> None:
             f"error: {name}={folder}: already holds {kind}, which is not overwritten; choose another folder, or go on "
             "with resume=true"
         )
+
+
+def check_alone(folder: Path) -> None:
+    """Exit with a message where another process of this machine trains in `folder`."""
+    found = status.read(folder)
+    alive = found is not None and found["state"] == "running" and found.get("host") == socket.gethostname()
+    if alive and found.get("pid") != os.getpid():
+        sys.exit(f"error: {folder}: process {found.get('pid')} trains in this folder; wait for it, or stop it first")
 
 
 def newest_unfinished(folder: Path, config: DictConfig) -> Path | None:

@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from ganforge import checkpoint, status
 from ganforge.errors import require
+from ganforge.preflight import NEXT
 
 CHOICES = (False, True, "force")
 # What rank 0 found, for the processes that it starts: by then the folder says that the run goes on.
@@ -24,7 +25,10 @@ def score_of_finished(config: DictConfig) -> float | None:
     found = status.read(config.run_dir)
     if found is None or found["state"] not in ("finished", "pruned") or found["score"] is None:
         return None
-    print(f"{config.run_dir}: has {found['state']}, {found['monitor']} {found['score']:.4f}; nothing is left to do")
+    print(
+        f"{config.run_dir}: has {found['state']}, {found['monitor']} {found['score']:.4f}; nothing is left to do "
+        f"(other settings: ckpt_path={config.run_dir} goes on in a folder of its own)"
+    )
     return found["score"]
 
 
@@ -47,6 +51,20 @@ def _checkpoint_of(config: DictConfig) -> Path | None:
         print(f"{config.run_dir}: no checkpoint yet, so it begins")
         return None
     return last
+
+
+def accept(run_dir: Path) -> None:
+    """The settings with which a run was asked to go on are now its own; until here its former ones were in .hydra."""
+    if rank_zero_only.rank == 0 and (run_dir / NEXT).is_dir():
+        for file in (run_dir / NEXT).iterdir():
+            file.replace(run_dir / ".hydra" / file.name)
+        (run_dir / NEXT).rmdir()
+
+
+def refuse(run_dir: Path) -> None:
+    """Forget the settings with which a run was asked to go on; `accept` has taken them, or they are not taken."""
+    if rank_zero_only.rank == 0:
+        shutil.rmtree(run_dir / NEXT, ignore_errors=True)
 
 
 def _is_child() -> bool:

@@ -257,7 +257,8 @@ class JobProcess:
         if not first:
             return float("nan")
         reason = found.get("error") or ended_by(code)
-        if code >= 0 and found.get("state") != "failed":
+        said = found.get("ended") and found.get("state") in ("failed", "interrupted")
+        if code >= 0 and not said:
             status.write(folder, state="failed", error=reason)
         elif not found:
             status.write(folder, state="interrupted", error=reason)

@@ -14,14 +14,17 @@ class Progress(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate, leave=True)
         self.training_seconds = 0.0
         self.images = 0
-        self._since = 0.0
+        self.seconds_before = 0.0  # of the processes that this one goes on from, up to the checkpoint
+        self._began = self._since = time.perf_counter()
         self._images_before = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"training_seconds": self.training_seconds, "images": self.images}
+        seconds = self.seconds_before + time.perf_counter() - self._began
+        return {"training_seconds": self.training_seconds, "images": self.images, "seconds": seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.training_seconds, self.images = state["training_seconds"], state["images"]
+        self.seconds_before = state.get("seconds", self.training_seconds)  # older checkpoints do not tell
 
     def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_start(trainer, *args)

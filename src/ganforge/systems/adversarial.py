@@ -234,7 +234,7 @@ class Adversarial(pl.LightningModule):
         if self.on_nonfinite == "skip":
             for buffer, before in zip(self.buffers(), self._buffers_before, strict=True):
                 if not buffer.isfinite().all():  # statistics and the like, that have seen it too
-                    buffer.copy_(before)
+                    buffer.data.copy_(before)  # as data: the generator's backward, still to come, is not disturbed
             return
         bad = bad or {f"{side}/grad_norm": norm.item()}
         kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
