@@ -25,7 +25,7 @@ from pytorch_lightning.profilers import SimpleProfiler
 from torch.utils.data import DataLoader
 
 from ganforge.callbacks import Progress
-from ganforge.data.module import EpochSampler
+from ganforge.data.module import EpochBatches
 from ganforge.experiment import CONF, quiet
 from ganforge.hardware import arguments, precision
 from ganforge.systems import Pix2Pix
@@ -40,11 +40,9 @@ class BareLoop:
         self.optimizer_g, self.optimizer_d = system.configure_optimizers()
         self.loader = DataLoader(
             data.sets["train"],
-            batch_size=data.batch_size,
-            sampler=EpochSampler(len(data.sets["train"]), seed=1),
+            batch_sampler=EpochBatches(len(data.sets["train"]), data.batch_size, seed=1, position=lambda: (0, 0)),
             num_workers=data.num_workers,
             persistent_workers=data.num_workers > 0,
-            drop_last=True,
         )
         self.batches = iter(self.loader)
 

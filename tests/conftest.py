@@ -3,6 +3,7 @@
 import gzip
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,18 +71,21 @@ WIDTHS = {
 @pytest.fixture
 def folders(tmp_path):
     """A folder for every data set that reads files: pairs side by side, digits, pictures of two classes."""
-    rng = np.random.default_rng(0)
+    write_folders(tmp_path, np.random.default_rng(0))
+    return tmp_path
+
+
+def write_folders(root: Path, rng: np.random.Generator) -> None:
     for name, shape, where in (
         ("pairs", (32, 64, 3), [""]),
         ("image_folder", (40, 36, 3), ["plain", "striped"]),
     ):
         for below in where:
-            (tmp_path / name / below).mkdir(parents=True)
+            (root / name / below).mkdir(parents=True)
             for index in range(10):
                 picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
-                picture.save(tmp_path / name / below / f"{index}.png")
-    write_digits(tmp_path / "mnist", rng)
-    return tmp_path
+                picture.save(root / name / below / f"{index}.png")
+    write_digits(root / "mnist", rng)
 
 
 def write_digits(folder, rng, train: int = 60, test: int = 20) -> None:
@@ -112,6 +116,14 @@ def overrides_for_model(model: str, size: int = 32) -> list[str]:
     widths = [width.format([16] * 4 if size == 32 else [16] * 3) for width in WIDTHS.get(model, [])]
     base = [f"model.{network}.base_channels=4" for network in ("generator", "discriminator")]
     return [f"model={model}", *(widths or base), *(setting for setting in TINY if "base_channels" not in setting)]
+
+
+def trainer_in(epoch: int) -> SimpleNamespace:
+    """What a data module asks of a Trainer that begins this epoch."""
+    epochs = SimpleNamespace(current=SimpleNamespace(ready=epoch + 1, processed=epoch))
+    batches = SimpleNamespace(current=SimpleNamespace(processed=0), is_last_batch=False)
+    fit_loop = SimpleNamespace(epoch_progress=epochs, epoch_loop=SimpleNamespace(batch_progress=batches))
+    return SimpleNamespace(global_rank=0, world_size=1, current_epoch=epoch, fit_loop=fit_loop)
 
 
 class Pairs(torch.utils.data.Dataset):

@@ -1,13 +1,12 @@
 """data=lattice: what is fixed, what is fresh, and that nothing is trained on twice or tested on what was trained on."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 
-from ganforge.data.module import EpochSampler
+from conftest import trainer_in
+from ganforge.data.module import EpochBatches
 from ganforge.errors import UserError
 from ganforge.lattice import read
 
@@ -22,12 +21,8 @@ def lattice(configured):
 
 
 def batches(data, epoch: int) -> list[dict]:
-    progress = SimpleNamespace(current=SimpleNamespace(processed=0))
-    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0, fit_loop=fit_loop)
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
-    return list(loader)
+    data.trainer = trainer_in(epoch)
+    return list(data.train_dataloader())
 
 
 def test_pictures_are_pairs_in_range_with_the_true_network(lattice):
@@ -123,25 +118,26 @@ def test_the_second_test_set_is_drawn_otherwise(lattice):
     assert data.shifted_distribution.line_width[0] >= data.distribution.line_width[1]
 
 
-def test_the_sampler_covers_the_data_once_and_shares_it_among_ranks():
-    ranks = [EpochSampler(11, seed=3, rank=rank, world_size=2) for rank in range(2)]
-    for sampler in ranks:
-        sampler.set_epoch(4)
-    first, second = (list(sampler) for sampler in ranks)
-    assert len(first) == len(second) == 5
-    assert len(set(first + second)) == 10
-    assert all(44 <= index < 55 for index in first + second)
-    assert first != sorted(first)
+def test_the_batches_cover_the_data_once_and_are_shared_among_ranks():
+    ranks = [EpochBatches(11, 2, seed=3, position=lambda: (4, 0), rank=rank, world_size=2) for rank in range(2)]
+    first, second = (list(batches) for batches in ranks)
+    assert len(first) == len(second) == len(ranks[0]) == 2
+    indices = [index for batch in first + second for index in batch]
+    assert len(set(indices)) == 8
+    assert all(44 <= index < 55 for index in indices)
+    assert indices != sorted(indices)
 
 
-def test_a_resumed_sampler_goes_on_where_it_stopped():
-    whole = EpochSampler(10, seed=3)
-    whole.set_epoch(2)
-    resumed = EpochSampler(10, seed=3, resume_at=(2, 4))
-    assert list(resumed) == list(whole)[4:]
-    for sampler in (whole, resumed):
-        sampler.set_epoch(3)
-    assert list(resumed) == list(whole)
+def test_batches_go_on_where_they_stopped_whenever_they_are_taken():
+    places = [(2, 0)]
+    batches = EpochBatches(10, 2, seed=3, position=lambda: places[-1])
+    whole = iter(batches)
+    places.append((2, 3))
+    assert list(iter(batches)) == list(whole)[3:]
+    places.append((3, 0))
+    third = list(batches)
+    assert len(third) == 5
+    assert {index for batch in third for index in batch} == set(range(30, 40))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """data/pictures.py: pure functions of (seed, index), batches at once, augmentation, hidden labels."""
 
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from conftest import trainer_in
 from ganforge.data.pictures import Augmentation, PicturesData, PictureSet, Rows, rotate, turns, uniform
 from ganforge.errors import UserError
 
@@ -47,13 +47,8 @@ def to_unit(pictures):
 
 
 def batches(data, epoch, loader="train_dataloader"):
-    progress = SimpleNamespace(current=SimpleNamespace(processed=0))
-    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1, current_epoch=0, fit_loop=fit_loop)
-    loader = getattr(data, loader)()
-    if hasattr(loader.sampler, "set_epoch"):
-        loader.sampler.set_epoch(epoch)
-    return list(loader)
+    data.trainer = trainer_in(epoch)
+    return list(getattr(data, loader)())
 
 
 def test_a_batch_holds_the_pictures_of_its_indices():

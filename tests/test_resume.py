@@ -1,5 +1,6 @@
 """`resume=true`: wherever a run is killed, it ends bit for bit as if it had not been."""
 
+import csv
 import json
 import os
 import resource
@@ -13,138 +14,32 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from conftest import ROOT, TINY, composed, overrides_for
-from ganforge import checkpoint, folders, status
+import killing
+from conftest import ROOT, TINY, composed
+from ganforge import checkpoint, folders, lock, status
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
-from ganforge.preflight import check_alone, newest_unfinished
-
-# Everything that has a state: moving average, schedules, accumulated windows, dropout, adaptive augmentation, noise.
-SETTINGS = {
-    "pix2pix": [
-        *TINY,
-        "model.discriminator.base_channels=4",
-        "model.generator._target_=ganforge.networks.UNet",
-        "data.size=64",
-        "data.cells=[2,3]",
-        "data.shifted=null",
-        "data.n_train=22",
-        "data.n_val=6",
-        "model.accumulate=3",
-        "model.ema_decay=0.9",
-    ],
-    "dcgan": [
-        "model=dcgan",
-        "model/augment=ada",
-        "model.augment.p=0.3",
-        "model.input_noise.std=0.2",
-        "model.discriminator.dropout=0.2",
-        "model.label_flip=0.1",
-        "model.d_steps=2",
-        "model.generator.base_channels=4",
-        "model.discriminator.base_channels=4",
-        "data.batch_size=4",
-        "data.n_train=38",
-        "trainer.accelerator=cpu",
-    ],
-}
-COMMON = [
-    "trainer.max_epochs=9",
-    "trainer.log_every_n_steps=3",
-    "model.schedule_g.decay_from=0.5",
-    "trainer.precision=32",
-]
-
-
-def same(whole: Path, resumed: Path) -> None:
-    """Assert that two run folders hold the same result: weights, optimizers, counters, generators, rows, numbers."""
-    for name in ("last", "best"):
-        _same_values(*(checkpoint.load(folder / f"checkpoints/{name}.ckpt") for folder in (whole, resumed)), name)
-    assert (whole / "metrics.csv").read_bytes() == (resumed / "metrics.csv").read_bytes()
-    numbers = [json.loads((folder / "results.json").read_text()) for folder in (whole, resumed)]
-    for name, value in numbers[0].items():
-        if isinstance(value, float) and name not in ("duration_s", "images_per_second"):
-            assert value == numbers[1][name], name
-    for picture in ("evolution.png", "evolution.gif"):
-        assert (whole / "samples" / picture).read_bytes() == (resumed / "samples" / picture).read_bytes()
-
-
-# What differs between two runs of the same thing.
-OWN = ("git_difference", "git_commit", "run_dir", "ckpt_path", "resume", "folder", "dirpath", "path", "save_dir",
-       "default_root_dir", "training_seconds", "seconds", "best_model_path", "last_model_path", "best_k_models",
-       "kth_best_model_path")  # fmt: skip
-
-
-def _same_values(a, b, where: str) -> None:
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            if key not in OWN:
-                _same_values(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for index, pair in enumerate(zip(a, b, strict=True)):
-            _same_values(*pair, f"{where}[{index}]")
-    else:
-        assert a == b, where
-
-
-# A process that has loaded everything; it starts one training after another and kills each after so many seconds.
-KILLER = """
-import os, random, runpy, signal, sys, time
-sys.argv[0] = sys.argv.pop(1)
-import ganforge.experiment, ganforge.systems, ganforge.networks, ganforge.data, ganforge.evaluation, torchvision
-deadlines = random.Random(int(sys.argv.pop(1)))
-longest = float(sys.argv.pop(1))
-kills = 0
-while True:
-    child = os.fork()
-    if child == 0:
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        os._exit(0)
-    until = time.monotonic() + deadlines.uniform(0.2, longest)
-    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > until:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            kills += 1
-            break
-        time.sleep(0.005)
-    else:
-        print("kills", kills, "exit", os.waitstatus_to_exitcode(ended[1]), flush=True)
-        sys.exit(0)
-"""
-
-
-def killed_until_it_ends(folder: Path, overrides: list[str], seed: int, longest: float) -> int:
-    """Train, killed at random moments up to `longest` seconds after each start; returns how often it was killed."""
-    command = [sys.executable, "-c", KILLER, str(ROOT / "train.py"), str(seed), str(longest)]
-    command += [*overrides, f"hydra.run.dir={folder}", "resume=true"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    kills, ended = answer.stdout.split("kills")[-1].split("exit")
-    assert int(ended) == 0, answer.stderr[-2000:]
-    return int(kills)
+from ganforge.preflight import check_folder, newest_unfinished
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", sorted(SETTINGS))
-def test_a_run_that_is_killed_again_and_again_ends_where_the_whole_one_does(model, folders, tmp_path):
-    overrides = [*SETTINGS[model], *COMMON]
-    if model == "dcgan":
-        overrides += overrides_for("mnist", folders)
-    begun = time.monotonic()
-    assert killed_until_it_ends(tmp_path / "whole", overrides, seed=0, longest=10_000) == 0
-    whole = time.monotonic() - begun
-    kills, runs = 0, 0
-    while kills < 10:
-        folder = tmp_path / f"killed_{runs}"
-        kills += killed_until_it_ends(folder, overrides, seed=runs, longest=0.6 * whole)
-        same(tmp_path / "whole", folder)
+@pytest.mark.parametrize(
+    ("case", "workers"), [("lattice", 0), ("lattice", 1), ("pairs", 2), ("image_folder", 1), ("mnist", 2)]
+)
+def test_a_run_that_is_stopped_again_and_again_ends_where_the_whole_one_does(case, workers, folders, tmp_path):
+    """The long form is benchmarks/kill_test.py. The whole run has no workers: what they do does not depend on them."""
+    overrides = killing.overrides(case, folders)
+    stops, seconds = killing.stopped_until_it_ends(tmp_path / "whole", [*overrides, "data.num_workers=0"])
+    assert not stops
+    for seed in range(5):
+        folder = tmp_path / f"stopped_{seed}"
+        settings = [*overrides, f"data.num_workers={workers}"]
+        stops += killing.stopped_until_it_ends(folder, settings, seed, longest=0.6 * seconds)[0]
+        killing.same(tmp_path / "whole", folder)
         assert status.read(folder)["state"] == "finished"
-        runs += 1
+        if stops.total() >= 4:
+            break
+    assert stops.total() >= 4
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
@@ -230,15 +125,78 @@ def test_settings_that_are_refused_leave_a_run_as_it_was(trained, capsys):
     assert (trained / "checkpoints/last.ckpt").read_bytes() == before
 
 
-def test_a_run_that_is_running_is_not_run_twice(tmp_path):
-    status.write(tmp_path, state="running")
-    found = status.read(tmp_path)
-    check_alone(tmp_path)  # this process itself
-    (tmp_path / status.FILE).write_text(json.dumps({**found, "pid": os.getppid()}))
-    with pytest.raises(SystemExit, match=f"process {os.getppid()} trains in this folder"):
-        check_alone(tmp_path)
-    (tmp_path / status.FILE).write_text(json.dumps({**found, "pid": 2**22 + 1}))
-    check_alone(tmp_path)  # it was killed
+def test_a_run_lives_as_long_as_its_process_holds_its_folder(tmp_path):
+    code = (
+        "import sys; from ganforge import lock, status; print(lock.hold(sys.argv[1]), flush=True);"
+        "status.write(sys.argv[1], state='running'); print('ready', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        assert process.stdout.readline() == "ready\n"
+        assert status.read(tmp_path)["state"] == "running"
+        assert not lock.hold(tmp_path)
+        with pytest.raises(SystemExit, match=f"process {process.pid} on .* is at work in this folder"):
+            check_folder(tmp_path, "hydra.run.dir", may_go_on=True)
+        process.kill()
+    assert status.read(tmp_path)["state"] == "interrupted"
+    check_folder(tmp_path, "hydra.run.dir", may_go_on=True)
+    try:
+        assert status.read(tmp_path)["state"] == "interrupted"  # that process is not this one
+        status.write(tmp_path, state="running")
+        assert status.read(tmp_path)["state"] == "running"
+    finally:
+        lock.release(tmp_path)
+    assert status.read(tmp_path)["state"] == "interrupted"
+
+
+def test_a_lock_is_not_inherited(tmp_path):
+    assert lock.hold(tmp_path)
+    if (child := os.fork()) == 0:
+        time.sleep(60)
+    try:
+        lock.release(tmp_path)
+        assert not lock.is_held(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def started_at_once(arguments: list[list[str]], cwd: Path) -> list[tuple[int, str]]:
+    """Exit status and what was said by `python train.py` of each of these arguments, begun in one moment."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, ROOT / "train.py", *own], cwd=cwd, stdout=subprocess.PIPE, stderr=-2, text=True
+        )
+        for own in arguments
+    ]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
+    settings = [*SMALL, "trainer.max_epochs=1", "callbacks.progress.refresh_rate=0"]
+    folders = []
+    for _ in range(3):  # until two begin in one second
+        answers = started_at_once([settings, settings], tmp_path)
+        assert [code for code, _ in answers] == [0, 0], answers
+        folders = sorted(path.name for path in (tmp_path / "lightning_logs/pix2pix_lattice").iterdir())
+        if any(name.endswith("_2") for name in folders):
+            break
+    assert any(name.endswith("_2") for name in folders), folders
+    for name in folders:
+        assert (tmp_path / "lightning_logs/pix2pix_lattice" / name / "results.json").is_file()
+
+
+def test_of_two_processes_one_alone_goes_on_with_a_run(tmp_path):
+    settings = [*SMALL, "trainer.max_epochs=3", "callbacks.progress.refresh_rate=0", "hydra.run.dir=run", "resume=true"]
+    answers = started_at_once([settings, settings], tmp_path)
+    assert sorted(code for code, _ in answers) == [0, 1], answers
+    assert "is at work in this folder; wait for it, or stop it first" in max(answers)[1]
+    rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+    images = [int(row["images"]) for row in rows]
+    assert images == sorted(images)
+    assert (tmp_path / "run/results.json").is_file()
 
 
 def test_where_and_how_a_run_is_watched_may_change(configured, trained, tmp_path):

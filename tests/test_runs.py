@@ -3,11 +3,10 @@
 import csv
 import io
 import json
-import os
 
 import pytest
 
-from ganforge import runs, status
+from ganforge import lock, runs, status
 from ganforge.cli import main
 from ganforge.errors import UserError
 
@@ -93,13 +92,14 @@ def test_broken_folders_are_runs_of_unknown_state(folder, tmp_path):
 
 def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
     (tmp_path / "run").mkdir()
+    assert lock.hold(tmp_path / "run")
     status.write(tmp_path / "run", state="running")
     assert runs.read(tmp_path / "run").state == "running"
-    written = json.loads((tmp_path / "run/status.json").read_text())
-    child = os.posix_spawn("/bin/true", ["true"], {}) if os.path.exists("/bin/true") else 2**22 - 1
-    os.waitpid(child, 0)
-    (tmp_path / "run/status.json").write_text(json.dumps({**written, "pid": child}))
+    lock.release(tmp_path / "run")
     assert runs.read(tmp_path / "run").state == "interrupted"
+    written = json.loads((tmp_path / "run/status.json").read_text())
+    (tmp_path / "run/status.json").write_text(json.dumps({**written, "host": "another machine"}))
+    assert runs.read(tmp_path / "run").state == "running"
 
 
 def test_the_command_sorts_filters_and_prints(folder, capsys, monkeypatch):

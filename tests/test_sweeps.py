@@ -26,11 +26,12 @@ import os, sys, time
 from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from ganforge import status
+from ganforge import lock, status
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config):
     folder = Path(HydraConfig.get().runtime.output_dir)
+    lock.hold(folder)
     before = (status.read(folder) or {}).get("state")
     status.write(folder, state="running", monitor="val/y", mode="max")
     with (folder.parent / "log").open("a") as log:

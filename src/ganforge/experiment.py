@@ -274,6 +274,6 @@ def quiet() -> None:
         ".*treespec, LeafSpec.*",
         ".*sync_dist=True.*",  # metrics gather their sums themselves: every process logs the same numbers
         ".*dirpath has changed.*",  # a run is resumed in a folder of its own
-        ".*dataloader is not resumable.*",  # the sampler goes on where it was: EpochSampler.resume_at
+        ".*dataloader is not resumable.*",  # the batches go on where they were: EpochBatches
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,8 +1,8 @@
 """A look at the run's folder before Hydra makes it. Imports nothing heavy."""
 
-import os
-import socket
+import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ganforge import processes, status
+from ganforge import lock, processes, status
 from ganforge.errors import UserError
 from ganforge.folders import make_writable
 from ganforge.sweeps import stop_with_parent
@@ -31,63 +31,96 @@ class Preflight(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         stop_with_parent()
         HydraConfig.instance().set_config(config)  # the folder's name is made of the choices
-        share_folder(config)
-        named = any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra)
-        if config.resume and not named:
-            folder = newest_unfinished(Path(config.hydra.run.dir).parent, config)
-            if folder is None:
-                print(f"resume: there is no run of these settings in {Path(config.hydra.run.dir).parent}; one begins")
-            else:
-                with read_write(config.hydra), open_dict(config.hydra):
-                    config.hydra.run.dir = str(folder)
+        shared = share_folder(config)
+        take_folder(config, "hydra.run.dir", newest_unfinished, "run", may_be_renamed=not shared)
         folder = Path(config.hydra.run.dir)
-        check_folder(folder, "hydra.run.dir", may_go_on=bool(config.resume))
-        if config.resume and not processes.rank():
-            check_alone(folder)
-            if (folder / ".hydra/config.yaml").exists():  # until it is known that the run goes on with these settings
-                with read_write(config.hydra), open_dict(config.hydra):
-                    config.hydra.output_subdir = NEXT
+        if config.resume and not processes.rank() and (folder / ".hydra/config.yaml").exists():
+            with read_write(config.hydra), open_dict(config.hydra):  # until it is known that the run goes on with these
+                config.hydra.output_subdir = NEXT
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         HydraConfig.instance().set_config(config)
-        folder = Path(config.hydra.sweep.dir)
-        named = any(override.startswith("hydra.sweep.dir=") for override in config.hydra.overrides.hydra)
-        if config.resume and not named:
-            found = newest_sweep(folder.parent, config)
-            if found is None:
-                print(f"resume: there is no sweep of these settings in {folder.parent}; one begins")
-            else:
-                folder = found
-                with read_write(config.hydra), open_dict(config.hydra):
-                    config.hydra.sweep.dir = str(folder)
-        check_folder(folder, "hydra.sweep.dir", may_go_on=bool(config.resume))
+        take_folder(config, "hydra.sweep.dir", newest_sweep, "sweep")
 
 
-def share_folder(config: DictConfig) -> None:
-    """Have all processes that torchrun or srun started use one folder, into which the first one writes."""
+def take_folder(
+    config: DictConfig,
+    name: str,
+    newest: Callable[[Path, DictConfig], Path | None],
+    kind: str,
+    may_be_renamed: bool = True,
+) -> None:
+    """Settle the folder of a run or sweep, make it, and hold its lock until this process ends; exit where it is taken.
+
+    name: the setting. newest: finds the one that resume=true goes on with. A folder that was not named by the user is
+    made anew: of two runs that begin in one second the second gets another name.
+    """
+    node = config.hydra.run if name == "hydra.run.dir" else config.hydra.sweep
+    named = any(override.startswith(f"{name}=") for override in config.hydra.overrides.hydra)
+    folder, found = Path(node.dir), None
+    if config.resume and not named:
+        found = newest(folder.parent, config)
+        if found is None and not processes.rank():
+            print(f"resume: there is no {kind} of these settings in {folder.parent}; one begins")
+    folder = found or folder
+    if not processes.rank():
+        if found is None and not named and may_be_renamed:
+            folder = make_new(folder, name)
+        check_folder(folder, name, may_go_on=bool(config.resume))
+    with read_write(config.hydra), open_dict(config.hydra):
+        node.dir = str(folder)
+
+
+def make_new(folder: Path, name: str) -> Path:
+    """Make `folder`, or where it is there FOLDER_2, FOLDER_3 and so on; exit with a message where that cannot be."""
+    for number in itertools.count(1):
+        made = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            made.mkdir(parents=True)
+        except FileExistsError:
+            if not made.is_dir():
+                sys.exit(f"error: {name}={made}: is a file; choose another folder")
+        except OSError as error:
+            sys.exit(f"error: {name}={made}: this folder cannot be written ({error.strerror}); choose another")
+        else:
+            return made
+    raise AssertionError  # numbers do not end
+
+
+def share_folder(config: DictConfig) -> bool:
+    """Have all processes that torchrun or srun started use one folder, into which the first one writes.
+
+    Returns whether the folder is named after that launch.
+    """
     with read_write(config.hydra), open_dict(config.hydra):
         if processes.rank():
             config.hydra.output_subdir = None
         started = processes.launch()
         named = any(override.startswith("hydra.run.dir=") for override in config.hydra.overrides.hydra)
         if started is None or started.processes == 1 or named:
-            return
+            return False
         if started.name is None:
             sys.exit(
                 f"error: {started.by} started {started.processes} processes, and each would name a folder by its own "
                 "clock; give hydra.run.dir=FOLDER, or --rdzv-id=NAME to torchrun"
             )
         config.hydra.run.dir = str(Path(config.hydra.run.dir).parent / started.name)
+        return True
 
 
 def check_folder(folder: Path, name: str, may_go_on: bool = False) -> None:
-    """Make `folder` where it is not there; exit with a message where it cannot take this run."""
-    if processes.rank():  # a further process of a run
-        return
+    """Make `folder` where it is not there and hold its lock; exit with a message where it cannot take this run."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not lock.hold(folder):
+            found = status.read(folder) or {}
+            who = f"process {found.get('pid')} on {found.get('host')}" if found else "another process"
+            sys.exit(f"error: {name}={folder}: {who} is at work in this folder; wait for it, or stop it first")
         make_writable(folder, f"{name}={folder}")
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {name}={folder}: this folder cannot be written ({error.strerror}); choose another")
     sweep = (folder / SWEEP).exists() and any(folder.glob("*/.hydra"))
     if not may_go_on and (sweep or any((folder / name).exists() for name in ("metrics.csv", "results.json"))):
         kind = "a sweep" if sweep else "a run"
@@ -95,14 +128,6 @@ def check_folder(folder: Path, name: str, may_go_on: bool = False) -> None:
             f"error: {name}={folder}: already holds {kind}, which is not overwritten; choose another folder, or go on "
             "with resume=true"
         )
-
-
-def check_alone(folder: Path) -> None:
-    """Exit with a message where another process of this machine trains in `folder`."""
-    found = status.read(folder)
-    alive = found is not None and found["state"] == "running" and found.get("host") == socket.gethostname()
-    if alive and found.get("pid") != os.getpid():
-        sys.exit(f"error: {folder}: process {found.get('pid')} trains in this folder; wait for it, or stop it first")
 
 
 def newest_unfinished(folder: Path, config: DictConfig) -> Path | None:

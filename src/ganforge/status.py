@@ -8,10 +8,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ganforge import lock
 from ganforge.folders import replace
 
 FILE = "status.json"
 STATES = ("running", "finished", "failed", "interrupted", "pruned")
+
+_begun: set[Path] = set()  # the folders of runs that this process has called running
 
 
 def write(run_dir: str | Path, **changes: Any) -> None:
@@ -28,6 +31,7 @@ def write(run_dir: str | Path, **changes: Any) -> None:
     status = {**blank, "began": now, **status, **changes, "pid": os.getpid(), "host": socket.gethostname()}
     if changes.get("state") == "running":
         status["since"] = now  # of this process; a run that goes on began earlier
+        _begun.add(run_dir.resolve())
     status["ended"] = None if status["state"] == "running" else now
     with replace(run_dir / FILE) as file:
         file.write((json.dumps(status, indent=2) + "\n").encode())
@@ -35,9 +39,11 @@ def write(run_dir: str | Path, **changes: Any) -> None:
 
 def read(run_dir: str | Path) -> dict[str, Any] | None:
     """The status of the run in a folder; None where there is none. A run that was killed is "interrupted"."""
-    status = _load(Path(run_dir))
+    run_dir = Path(run_dir)
+    status = _load(run_dir)
+    # The locks of other machines cannot be relied on to be seen here.
     here = status is not None and status["state"] == "running" and status.get("host") == socket.gethostname()
-    if here and not _lives(status.get("pid"), status.get("since")):
+    if here and not _lives(run_dir):
         status["state"] = "interrupted"
     return status
 
@@ -50,16 +56,8 @@ def _load(run_dir: Path) -> dict[str, Any] | None:
     return status if isinstance(status, dict) and status.get("state") in STATES else None
 
 
-def _lives(pid: Any, since: Any) -> bool:
-    try:
-        os.kill(pid, 0)
-        started = Path(f"/proc/{pid}").stat().st_mtime
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":  # ended, and no one asked how
-            return False
-        return started <= datetime.fromisoformat(since).timestamp() + 2  # else the number was given to another process
-    except ProcessLookupError:
-        return False
-    except (TypeError, ValueError, OverflowError):  # a status that was changed
-        return False
-    except OSError:  # another user's process, or a system without /proc
-        return True
+def _lives(run_dir: Path) -> bool:
+    """Whether the process that a status calls running is there: it has the lock of the folder."""
+    if lock.is_mine(run_dir):  # and what another process wrote before is of one that was killed
+        return run_dir.resolve() in _begun
+    return lock.is_held(run_dir)

@@ -13,34 +13,42 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ganforge.errors import require
 
 
-class EpochSampler(Sampler[int]):
-    """Virtual indices of one epoch: epoch * n + i, in a seeded random order, every rank its share.
+class EpochBatches(Sampler[list[int]]):
+    """Batches of the virtual indices of one epoch: epoch * n + i, in a seeded random order, every rank its share.
 
     A virtual index never repeats over a training, so a data set can draw all randomness of a sample (crop, flip, a
     fresh network) from (seed, virtual index) alone: the same pictures for any number of workers and ranks. The picture
-    of a fixed set is virtual index % n. Every rank gets the same number of indices; a remainder is left for the next
-    epoch's order.
+    of a fixed set is virtual index % n. Every rank gets the same number of batches, all of them full; a remainder is
+    left for the next epoch's order.
 
-    resume_at: (epoch, count) of a training that is resumed: in this epoch the first `count` indices were already used.
+    position: gives (epoch, batches of it that were already used). It is asked when an iterator is made, and not when
+    the first batch is taken from it: workers take batches in advance.
     """
 
-    def __init__(self, n: int, *, seed: int, rank: int = 0, world_size: int = 1, resume_at: tuple[int, int] = (0, 0)):
-        self.n, self.seed, self.rank, self.world_size, self.resume_at = n, seed, rank, world_size, resume_at
-        self.epoch = resume_at[0]
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        seed: int,
+        position: Callable[[], tuple[int, int]],
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.n, self.batch_size, self.seed, self.position = n, batch_size, seed, position
+        self.rank, self.world_size = rank, world_size
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer at the start of each epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, used = self.position()
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.n, generator=generator).tolist()
-        share = order[self.rank : len(self) * self.world_size : self.world_size]
-        used = self.resume_at[1] if self.epoch == self.resume_at[0] else 0
-        return (self.epoch * self.n + index for index in share[used:])
+        share = [epoch * self.n + index for index in order[self.rank :: self.world_size]]
+        begins = range(used * self.batch_size, len(self) * self.batch_size, self.batch_size)
+        return (share[begin : begin + self.batch_size] for begin in begins)
 
     def __len__(self) -> int:
-        return self.n // self.world_size
+        """Batches of a whole epoch, on each rank."""
+        return self.n // self.world_size // self.batch_size
 
 
 class RealPictures(Dataset):
@@ -129,20 +137,24 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         dataset = self.sets["train"]
-        sampler = EpochSampler(
+        batches = EpochBatches(
             len(dataset),
+            self.batch_size,
             seed=self.seed,
+            position=self._position,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
-            resume_at=(self.trainer.current_epoch, self._used()),
         )
-        return self._loader(dataset, sampler, drop_last=True)
+        return self._loader(dataset, batch_sampler=batches, persistent_workers=self.num_workers > 0)
 
-    def _used(self) -> int:
-        """How many samples of this epoch a checkpoint that is being resumed has already used, on each rank."""
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        a_whole_epoch = len(self.sets["train"]) // self.trainer.world_size // self.batch_size
-        return batches * self.batch_size if batches < a_whole_epoch else 0
+    def _position(self) -> tuple[int, int]:
+        """The epoch that is to be trained next or goes on, and how many of its batches each rank has used."""
+        epochs = self.trainer.fit_loop.epoch_progress.current
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        # As a checkpoint says it, too: one of an epoch's end was written before or after the epoch was counted.
+        if batches.is_last_batch or epochs.processed == epochs.ready:
+            return epochs.ready, 0
+        return epochs.ready - 1, batches.current.processed
 
     def val_dataloader(self) -> DataLoader:
         return self._in_order(self.sets["val"])
@@ -151,22 +163,20 @@ class DataModule(pl.LightningDataModule):
         return [self._in_order(self.sets[name]) for name in self.test_names]
 
     def _in_order(self, dataset: Dataset) -> DataLoader:
-        return self._loader(dataset, range(self.trainer.global_rank, len(dataset), self.trainer.world_size))
+        indices = range(self.trainer.global_rank, len(dataset), self.trainer.world_size)
+        return self._loader(dataset, sampler=indices, batch_size=self.batch_size)
 
-    def _loader(self, dataset: Dataset, sampler: Sampler[int] | range, drop_last: bool = False) -> DataLoader:
+    def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
             # A data set that makes whole batches has collated them; torch's fetcher asks for this method.
             collate_fn=_as_it_is if hasattr(dataset, "__getitems__") else None,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0 and drop_last,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_begin_worker,
             # Its own: a loader that is made anew on resuming must not draw from the generator of the noise.
             generator=torch.Generator().manual_seed(self.seed),
+            **options,
         )
 
 
@@ -176,5 +186,7 @@ def _as_it_is(batch: Any) -> Any:
 
 def _begin_worker(worker_id: int) -> None:
     pl_worker_init_function(worker_id)  # Python's, numpy's and torch's generators: others in each worker and rank
-    # Ctrl-C reaches every process of a terminal; a worker that dies of it would break the batch that is being finished.
+    # What asks a run to stop reaches every process of a terminal or of a scheduler's job; a worker that died of it
+    # would break the batch that is being finished. A second SIGTERM is torch's, which waits for the worker in vain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))

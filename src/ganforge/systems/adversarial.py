@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
@@ -318,23 +318,30 @@ class Adversarial(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         if self._resumed is None:
             return
-        state, self._resumed = self._resumed, None
+        states, self._resumed = self._resumed, None
+        # A rank that there was not begins with the numbers of the first: every rank logs the same ones.
+        mine = states[self.global_rank if self.global_rank < len(states) else 0]
         self._terms, self._notes = (
-            {name: [value.to(self.device) for value in values] for name, values in state[which].items()}
+            {name: [value.to(self.device) for value in values] for name, values in mine[which].items()}
             for which in ("terms", "notes")
         )
-        randomness.restore(state["randomness"], self.global_rank)
+        if self.global_rank < len(states):
+            randomness.restore(mine["randomness"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for logger in self.loggers:
             logger.save()  # the rows that this checkpoint counts on must outlive a power cut too
         counters = {name: getattr(self, name) for name in COUNTERS}
         checkpoint["ganforge"] = {**self.card, **counters}
-        checkpoint["ganforge_state"] = {
-            "terms": self._terms,
-            "notes": self._notes,
-            "randomness": randomness.states(),
-        }
+        terms, notes = (
+            {name: [value.cpu() for value in values] for name, values in columns.items()}
+            for columns in (self._terms, self._notes)
+        )
+        mine = {"terms": terms, "notes": notes, "randomness": randomness.state()}
+        ranks: list[Any] = [mine] * self.trainer.world_size
+        if self.trainer.world_size > 1:
+            distributed.all_gather_object(ranks, mine)
+        checkpoint["ganforge_state"] = ranks
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name in COUNTERS:
