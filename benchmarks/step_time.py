@@ -64,7 +64,7 @@ class BareLoop:
         self.optimizer_d.step()
         discriminator.requires_grad_(False)
         with autocast:
-            loss = sum(system.g_losses({"source": source, "target": target}, fake).values())
+            loss = sum(system.g_losses({"source": source, "target": target}, {"fake": fake}).values())
         self.optimizer_g.zero_grad()
         loss.backward()
         self.optimizer_g.step()
@@ -158,8 +158,8 @@ def timed_parts(system: Pix2Pix):
         losses("d_losses", "discriminator"),
         losses("g_losses", "generator"),
         wrap(system, "manual_backward", lambda: phase[0]),
-        wrap(system, "_update_ema", "moving average"),
-        wrap(system, "_log_interval", "logging"),
+        wrap(system, "_update_averages", "moving average"),
+        wrap(system.rows, "log", "logging"),
     ]
     make = system.configure_optimizers
 

@@ -194,7 +194,14 @@ class Rows:
 def fit():
     """fit(system, data, max_epochs) trains on the CPU without logger, checkpoints or bar; returns the trainer."""
 
-    def run(system: pl.LightningModule, data: DataModule, max_epochs: int = 1, **options) -> pl.Trainer:
+    def run(
+        system: pl.LightningModule,
+        data: DataModule,
+        max_epochs: int = 1,
+        every: int = 1,
+        ckpt_path: Path | None = None,
+        **options,
+    ) -> pl.Trainer:
         trainer = pl.Trainer(
             accelerator="cpu",
             max_epochs=max_epochs,
@@ -204,10 +211,10 @@ def fit():
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            log_every_n_steps=1,
+            log_every_n_steps=every,
             **options,
         )
-        trainer.fit(system, datamodule=data)
+        trainer.fit(system, datamodule=data, ckpt_path=ckpt_path, weights_only=None if ckpt_path is None else True)
         return trainer
 
     return run

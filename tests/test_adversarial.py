@@ -42,19 +42,20 @@ def moved(before: list[torch.Tensor], network: torch.nn.Module) -> bool:
 class Watched(Pix2Pix):
     """Notes after each half step which networks have moved in it, and how often the generator was called."""
 
-    def _update(self, which, *arguments):
+    def _move(self, *arguments):
         before = weights(self.generator), weights(self.discriminator)
-        super()._update(which, *arguments)
+        bad = super()._move(*arguments)
         note = "".join(
             name
             for name, old, network in zip("gd", before, (self.generator, self.discriminator), strict=True)
             if moved(old, network)
         )
         self.__dict__.setdefault("moves", []).append(note)
+        return bad
 
-    def generate(self, generator, batch):
+    def generate(self, batch):
         self.__dict__["forwards"] = self.__dict__.get("forwards", 0) + 1
-        return super().generate(generator, batch)
+        return super().generate(batch)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_who_moved(fit, options, moves):
     system = Watched(**{**vars_of(pix2pix()), **options})
     trainer = fit(system, TinyPairs(n_train=8, batch_size=2))
     assert system.moves == moves
-    assert (system.d_updates, system.g_updates) == (moves.count("d"), moves.count("g"))
+    assert system.updates == {"d": moves.count("d"), "g": moves.count("g")}
     assert trainer.global_step == len(moves)
     assert system.images_seen == 8
     if "accumulate" not in options:
@@ -80,15 +81,15 @@ def test_who_moved(fit, options, moves):
 
 def vars_of(system: Pix2Pix) -> dict:
     """The constructor's arguments of a system, to build a subclass of it."""
-    (optimizer_g, optimizer_d), (schedule_g, schedule_d) = system.make_optimizers, system.schedules
+    d, g = system.players
     return {
         "generator": system.generator,
         "discriminator": system.discriminator,
         "objective": system.objective,
-        "optimizer_g": optimizer_g,
-        "optimizer_d": optimizer_d,
-        "schedule_g": schedule_g,
-        "schedule_d": schedule_d,
+        "optimizer_g": g.optimizer,
+        "optimizer_d": d.optimizer,
+        "schedule_g": g.schedule,
+        "schedule_d": d.schedule,
     }
 
 
@@ -138,7 +139,7 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size(fit):
         fit(system, TinyPairs(n_train=16, batch_size=batch_size), max_epochs=2)
         results.append(system)
     for other in results[1:]:
-        assert other.g_updates == results[0].g_updates == 4
+        assert other.updates["g"] == results[0].updates["g"] == 4
         for name, value in results[0].state_dict().items():
             torch.testing.assert_close(other.state_dict()[name], value, rtol=1e-5, atol=1e-6)
 
@@ -178,13 +179,14 @@ def test_the_moving_average_follows_the_generator(fit):
     system = pix2pix(norm="batch", ema_decay=0.9)
     expected = weights(system.generator)
     history = []
-    update = system._update_ema
+    update = system._update_averages
 
-    def note():
-        history.append(weights(system.generator))
-        update()
+    def note(player):
+        if player.name == "g":
+            history.append(weights(system.generator))
+        update(player)
 
-    system._update_ema = note
+    system._update_averages = note
     fit(system, TinyPairs(n_train=8, batch_size=2))
     for count, step in enumerate(history, start=1):
         decay = min(0.9, (1 + count) / (10 + count))
@@ -193,7 +195,7 @@ def test_the_moving_average_follows_the_generator(fit):
         torch.testing.assert_close(average, value)
     for average, value in zip(system.generator_ema.buffers(), system.generator.buffers(), strict=True):
         assert torch.equal(average, value)
-    assert system.best_generator is system.generator_ema
+    assert system.used("generator") is system.generator_ema
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_an_interrupted_training_ends_where_the_uninterrupted_one_does(configure
     run(configured([*settings, f"ckpt_path={tmp_path / 'begun'}"], "resumed"))
     whole, resumed = (checkpoint.load(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "resumed"))
     assert whole["ganforge"]["images_seen"] == resumed["ganforge"]["images_seen"] == 24
-    assert whole["ganforge"]["g_updates"] == resumed["ganforge"]["g_updates"] == 12
+    assert whole["ganforge"]["updates"] == resumed["ganforge"]["updates"] == {"d": 12, "g": 12}
     assert whole["global_step"] == resumed["global_step"]
     for name, value in whole["state_dict"].items():
         assert torch.equal(value, resumed["state_dict"][name]), name

@@ -119,7 +119,7 @@ def test_every_stabilizer_works_with_every_gan(configured, fit, model):
             continue
         system = hydra.utils.instantiate(merged, _convert_="all")
         before = [copy.deepcopy(network.state_dict()) for network in (system.generator, system.discriminator)]
-        n = 4 * max(2, system.d_steps)
+        n = 4 * max(2, *(player.every for player in system.players))
         fit(system, images(n, classes=3))
         for old, network in zip(before, (system.generator, system.discriminator), strict=True):
             assert all(torch.isfinite(value).all() for value in network.state_dict().values()), name
@@ -132,7 +132,8 @@ def test_noise_is_new_in_every_batch_and_follows_the_seed(fit):
     for seed in (1, 1, 2):
         system = latent_gan()
         torch.manual_seed(seed)
-        system.generate = lambda generator, batch: noise.append(batch["z"]) or generator(batch["z"])
+        generate = system.generate
+        system.generate = lambda batch, generate=generate: noise.append(batch["z"]) or generate(batch)
         fit(system, images(100))
     first, again, other = torch.cat(noise).split(100)
     assert torch.equal(first, again)
@@ -192,7 +193,7 @@ def test_unrolling_by_hand():
     system = latent_gan(objective=wasserstein, unroll_steps=1, unroll_rate=rate)
     system.discriminator = Scale(w)
     fake = torch.full((1, 1, 1, 1), t, requires_grad=True)
-    loss = system.g_losses({"image": torch.ones(1, 1, 1, 1)}, fake)["adv"]
+    loss = system.g_losses({"image": torch.ones(1, 1, 1, 1)}, {"fake": fake})["adv"]
     (slope,) = torch.autograd.grad(loss, fake)
     assert loss.item() == pytest.approx(-(w - rate * (t - 1)) * t)
     assert slope.item() == pytest.approx(-w + rate * (2 * t - 1))
@@ -217,14 +218,14 @@ def test_semi_supervised_losses_by_hand():
     real, fake, labelled = (torch.rand(4, 1, SIZE, SIZE) * 2 - 1 for _ in range(3))
     labels = torch.tensor([0, 1, 2, 1])
     batch = {"image": real, "labelled_image": labelled, "labelled_label": labels}
-    terms = system.d_losses(batch, fake)
+    terms = system.d_losses(batch, {"fake": fake})
     with_generated = lambda x: torch.cat([system.discriminator(x), torch.zeros(4, 1)], 1).log_softmax(1)  # noqa: E731
     p_real = 1 - with_generated(real).exp()[:, 3]
     assert terms["adv"].item() == pytest.approx((-p_real.log() - with_generated(fake)[:, 3]).mean().item(), rel=1e-5)
     assert terms["class"].item() == pytest.approx(cross_entropy(system.discriminator(labelled), labels).item())
     means = [system.discriminator.features(x).flatten(1).mean(0) for x in (real, fake)]
     expected = 2 * (means[0] - means[1]).square().mean()
-    assert system.g_losses(batch, fake)["features"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert system.g_losses(batch, {"fake": fake})["features"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert torch.equal(system.classify(real), system.discriminator(real).argmax(1))
 
 
@@ -234,7 +235,7 @@ def test_images_at_inference_depend_on_the_index_alone(fit):
     one = system.infer({"index": torch.tensor([3, 7])})
     other = system.infer({"index": torch.tensor([7])})
     torch.testing.assert_close(one[1], other[0], rtol=0, atol=1e-6)
-    assert system.generator_ema is system.best_generator
+    assert system.generator_ema is system.used("generator")
 
 
 def test_latents():

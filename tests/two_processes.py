@@ -18,6 +18,7 @@ from ganforge.schedules import ConstantThenLinear
 from ganforge.systems import Adversarial
 from test_adversarial import pix2pix
 from test_latent import latent_gan
+from test_players import Toy, networks
 
 BATCH = 8  # of all processes together
 STEPS = 20
@@ -35,6 +36,7 @@ CASES = {
         partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, accumulate=3, clip_d=0.5),
         TinyImages,
     ),
+    "toy": (lambda: Toy(**networks(), ema_decay=0.9), TinyPairs),
 }
 # Five validation pictures: the processes do not have equally many.
 RUNS = {
@@ -98,8 +100,10 @@ def train(name: str, world: int) -> dict:
     system = make()
     # Weights of N(0, 0.02) let the signal of networks so small vanish, and Adam makes whole steps of rounding errors.
     torch.manual_seed(2)
-    for network in (system.generator, system.discriminator):
-        network.apply(lambda module: module.reset_parameters() if hasattr(module, "reset_parameters") else None)
+    for network in system.network_names:
+        getattr(system, network).apply(
+            lambda module: module.reset_parameters() if hasattr(module, "reset_parameters") else None
+        )
     data = kind(n_train=BATCH * STEPS // 2, size=system_size(name), batch_size=BATCH // world)
     data.processes = world
     logged, used, noise = Rows(system), [], []
@@ -111,7 +115,7 @@ def train(name: str, world: int) -> dict:
         "rows": logged.rows,
         "images_seen": system.images_seen,
         "progress": system.progress,
-        "updates": [system.d_updates, system.g_updates],
+        "updates": list(system.updates.values()),
         "reduced_bytes": getattr(trainer.strategy, "reduced_bytes", 0),
         "used": gathered(used, world),
         "noise": gathered(noise, world),
@@ -119,7 +123,7 @@ def train(name: str, world: int) -> dict:
 
 
 def system_size(name: str) -> int:
-    return 32 if name.startswith("pix2pix") else 16
+    return 32 if CASES[name][1] is TinyPairs else 16
 
 
 def spoiled(world: int) -> list[str]:

@@ -72,7 +72,7 @@ class AdaptiveAugment(nn.Module):
     - brightness + N(0, 0.2), contrast * 2^N(0, 0.5), saturation * 2^N(0, 1) (nothing for grey).
 
     The geometric ones become one affine map, sampled bilinearly from the image reflected at its border pixels. With
-    p = 0 the images are returned as they are.
+    p = 0 no image changes.
     """
 
     def __init__(
@@ -101,8 +101,6 @@ class AdaptiveAugment(nn.Module):
         self.register_buffer("observations", torch.tensor(0))
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.p == 0:
-            return images
         moves = any(name in self.transformations for name in GEOMETRIC)
         return _exactly(images, [self._move, self._recolour] if moves else [self._recolour])
 
@@ -131,13 +129,15 @@ class AdaptiveAugment(nn.Module):
         # Where each pixel comes from, so the inverse of each transformation; each is as likely as its inverse.
         flip = self._happen("flip", 1 - 2 * torch.randint(2, (n, 1), **options), 1)
         turns = self._happen("quarter_turn", torch.randint(4, (n, 1), device=images.device), 0)
-        eighths = images.new_tensor([width, height]) / 8
+        eighths = torch.cat([torch.full((1,), side / 8, **options) for side in (width, height)])
         shift = self._happen("translation", ((2 * torch.rand(n, 2, **options) - 1) * eighths).round(), 0)
         scale = self._happen("scaling", torch.exp2(0.2 * torch.randn(n, 1, **options)), 1)
         angle = self._happen("rotation", (2 * torch.rand(n, 1, **options) - 1) * math.pi, 0)
 
         # Quarter turns have exact cosines and sines, so that whole pixels stay whole.
-        turn = images.new_tensor([1, 0, -1, 0])[turns], images.new_tensor([0, 1, 0, -1])[turns]
+        turn = tuple(
+            (turns == once).to(images.dtype) - (turns == again).to(images.dtype) for once, again in ((0, 2), (1, 3))
+        )
         cos, sin = _turned(scale * angle.cos(), scale * angle.sin(), *turn)
         shift_x, shift_y = _turned(shift[:, :1], shift[:, 1:], *turn)
         flip, cos, sin, shift_x, shift_y = (value[..., None] for value in (flip, cos, sin, shift_x, shift_y))

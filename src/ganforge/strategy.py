@@ -21,6 +21,9 @@ class GANStrategy(DDPStrategy):
         self.bucket_bytes, self.reduced_bytes = bucket_bytes, 0
 
     def configure_ddp(self) -> None:
+        # Lightning asks the first rank at every batch, and waits for the device, whether there was a SIGTERM:
+        # `ganforge.callbacks.Interrupt` hears it.
+        self.lightning_module.trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing_to_tell
         self._as_on_the_first([*self.model.parameters(), *self.model.buffers()])
 
     @torch.no_grad()
@@ -54,6 +57,10 @@ class GANStrategy(DDPStrategy):
     def on_validation_end(self) -> None:
         if self._layer_sync is not None and self.lightning_module.trainer.state.fn == "fit":
             self._layer_sync.apply(self.model)
+
+
+def _nothing_to_tell() -> None:
+    pass
 
 
 def _buckets(tensors: list[Tensor], size: int) -> Iterator[list[Tensor]]:

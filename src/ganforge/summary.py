@@ -38,13 +38,14 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
     """What is trained on what, in a few lines."""
     if not trainer.is_global_zero:
         return
-    generator, discriminator = (
-        sum(parameter.numel() for parameter in network.parameters()) / 1e6
-        for network in (model.generator, model.discriminator)
-    )
+    sizes = {
+        name: sum(parameter.numel() for parameter in getattr(model, name).parameters()) / 1e6
+        for name in model.network_names
+    }
+    parameters = ", ".join(f"{name.replace('_', ' ')} {size:.2f} M" for name, size in sizes.items())
     counts = ", ".join(f"{len(pictures)} {name}" for name, pictures in data.sets.items())
     print(
-        f"{type(model).__name__}: generator {generator:.2f} M, discriminator {discriminator:.2f} M parameters\n"
+        f"{type(model).__name__}: {parameters} parameters\n"
         f"{type(data).__name__}: {counts} pictures of {data.size} px, batches of {data.batch_size}\n"
         f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}, "
         f"{trainer.precision}, {trainer.max_epochs} epochs\n"

@@ -18,7 +18,7 @@ class Dashboard(pl.Callback):
     """Tells every `ganforge.loggers.Board` what the run is, and shows each new sample grid on it.
 
     histograms: every how many logged rows to show how the gradient norms of the layers are distributed, as
-    `gradients/g` and `gradients/d`, after clipping; null for never.
+    `gradients/PLAYER`, after clipping; null for never.
     """
 
     def __init__(self, *, histograms: int | None = None):
@@ -50,11 +50,11 @@ class Dashboard(pl.Callback):
         if self.histograms is None or self._rows % self.histograms:
             return
         for board in _boards(trainer):
-            for name, network in (("g", module.generator), ("d", module.discriminator)):
-                gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+            for player in module.players:
+                gradients = [parameter.grad for parameter in module.parameters_of(player) if parameter.grad is not None]
                 if gradients:
                     norms = torch.stack(torch._foreach_norm(gradients)).float().tolist()
-                    board.histogram(f"gradients/{name}", norms, module.images_seen)
+                    board.histogram(f"gradients/{player.name}", norms, module.images_seen)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         grid = _grid(trainer)

@@ -1,8 +1,9 @@
-"""One thin LightningModule a GAN, over one base that owns when which network moves."""
+"""One thin LightningModule a GAN, over one base that owns when which player moves."""
 
 from ganforge.systems.adversarial import Adversarial
 from ganforge.systems.latent import ConditionalGAN, LatentGAN
 from ganforge.systems.pix2pix import Pix2Pix
 from ganforge.systems.semi_supervised import SemiSupervisedGAN
+from ganforge.systems.two_players import TwoPlayers
 
-__all__ = ["Adversarial", "ConditionalGAN", "LatentGAN", "Pix2Pix", "SemiSupervisedGAN"]
+__all__ = ["Adversarial", "ConditionalGAN", "LatentGAN", "Pix2Pix", "SemiSupervisedGAN", "TwoPlayers"]

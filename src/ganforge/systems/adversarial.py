@@ -1,119 +1,96 @@
-"""The alternating game: when which network moves. What the terms are belongs to each GAN."""
+"""The game: whose turn it is, and what a move is. What the terms are belongs to each GAN."""
 
 import copy
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ganforge import randomness
 from ganforge.errors import UserError, require
+from ganforge.game.players import Output, Player
+from ganforge.game.safeguard import Safeguard
 from ganforge.networks.layers import unchanged_statistics
-from ganforge.schedules import Schedule
-
-COUNTERS = ("images_seen", "g_updates", "d_updates", "skipped_updates")
+from ganforge.systems.rows import Rows
 
 _DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
 
 Batch = dict[str, Tensor]
+Images = dict[str, Tensor]
 Terms = dict[str, Tensor]
 
 
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Within it the network's parameters take no gradients, though gradients pass through it."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
-
-
 class Adversarial(pl.LightningModule):
-    """Base of all GANs: one generator forward a batch, `d_steps` discriminator updates a generator update.
+    """Base of all GANs: at each turn every player makes a move, in their order.
 
-    A GAN gives four methods over dict batches of images (B, C, H, W) in [-1, 1]:
+    A GAN gives these methods over dict batches of images (B, C, H, W) in [-1, 1]:
 
-    - generate(generator, batch) -> images, in training;
-    - d_losses(batch, fake) and g_losses(batch, fake) -> named scalar terms, already weighted; their sum is minimised;
-    - infer(batch) -> images as a user of the trained generator gets them.
+    - generate(batch) -> named images that several moves share, in training;
+    - NAME_losses(batch, images) for each player -> named scalar terms, already weighted; their sum is minimised. What
+      only one loss needs is made there;
+    - infer(batch) -> images as a user of the trained model gets them, for validation and test.
 
-    generator, discriminator: the two networks.
-    optimizer_g, optimizer_d: functions of parameters that return an optimizer.
-    schedule_g, schedule_d: factor of the learning rate as a function of the share of the training that is done.
+    networks: by the names of their attributes. players: in the order of their moves.
+    averaged: the networks that have a moving average NAME_ema, which is used at inference; ema_decay: of it, per update
+    of the network's player, or None for no averages.
     accumulate: batches an update; equal to one batch that is `accumulate` times larger (but for batch statistics).
-    clip_g, clip_d: largest gradient norm of a network, or None.
-    ema_decay: per generator update, of a moving average of the generator, used at inference; None for no average.
-    on_nonfinite: a loss term or gradient that is NaN or infinite stops the training before the update ("stop"), or
-    leaves the update out ("skip"); `skipped_updates` counts these. With fp16 an infinite gradient is no fault: the
-    scale is being found, and the update is left out.
+    on_nonfinite: an update with a loss term or gradient that is NaN or infinite is left out; then the training stops
+    ("stop"), or goes on ("skip"), and `skipped_updates` counts these. With fp16 an infinite gradient is no fault: the
+    scale is being found.
     """
 
     # What a batch must hold: a subset of the data module's `provides`.
     needs: frozenset[str] = frozenset()
+    # What a user gets from a trained model, by name.
+    outputs: ClassVar[Mapping[str, Output]] = {}
 
     def __init__(
         self,
         *,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        optimizer_g: Callable[..., Optimizer],
-        optimizer_d: Callable[..., Optimizer],
-        schedule_g: Schedule,
-        schedule_d: Schedule,
-        d_steps: int = 1,
+        networks: Mapping[str, nn.Module],
+        players: Sequence[Player],
+        averaged: Sequence[str] = (),
         accumulate: int = 1,
-        clip_g: float | None = None,
-        clip_d: float | None = None,
         ema_decay: float | None = None,
         on_nonfinite: str = "stop",
     ):
         super().__init__()
-        require(d_steps >= 1, f"model.d_steps={d_steps}: 1 or more discriminator updates a generator update")
         require(accumulate >= 1, f"model.accumulate={accumulate}: 1 or more batches an update")
-        for name, clip in (("clip_g", clip_g), ("clip_d", clip_d)):
-            require(clip is None or clip > 0, f"model.{name}={clip}: a gradient norm above 0, or null")
         require(ema_decay is None or 0 < ema_decay < 1, f"model.ema_decay={ema_decay}: between 0 and 1, or null")
         require(on_nonfinite in ("stop", "skip"), f"model.on_nonfinite={on_nonfinite}: choose one of stop, skip")
         self.automatic_optimization = False
-        self.generator, self.discriminator = generator, discriminator
-        self.generator_ema = copy.deepcopy(generator).requires_grad_(False).eval() if ema_decay else None
-        self.make_optimizers = (optimizer_g, optimizer_d)
-        self.schedules = (schedule_g, schedule_d)
-        self.clips = (clip_g, clip_d)
-        self.d_steps, self.accumulate, self.ema_decay = d_steps, accumulate, ema_decay
-        self.on_nonfinite = on_nonfinite
+        for name, network in networks.items():
+            setattr(self, name, network)
+        for name in averaged:
+            average = copy.deepcopy(networks[name]).requires_grad_(False).eval() if ema_decay else None
+            setattr(self, f"{name}_ema", average)
+        self.network_names, self.players, self.averaged = tuple(networks), tuple(players), tuple(averaged)
+        self.accumulate, self.ema_decay, self.on_nonfinite = accumulate, ema_decay, on_nonfinite
 
         self.images_seen = 0  # over all ranks
-        self.g_updates = 0
-        self.d_updates = 0
-        self.skipped_updates = 0  # of both networks
+        self.turns = 0
+        self.updates = {player.name: 0 for player in players}
+        self.skipped_updates = 0  # of all players, up to the row that was logged last
         self.seed = 0  # of what is drawn for a whole batch, equal on all ranks
         self.card: dict[str, Any] = {}  # what a checkpoint says of itself
         self.latest: dict[str, float] = {}  # the row of terms that was logged last
         self.on_the_bar: dict[str, float] = {}  # of it the loss terms
+        self.rows = Rows(self)
+        self.safeguard: Safeguard | None = None
         self._window: list[Batch] = []
-        self._buffers_before: list[Tensor] = []  # the window that is being computed
-        self._resumed: dict[str, Any] | None = None  # what the checkpoint holds that training goes on from
-        self._terms: dict[str, list[Tensor]] = {}  # since the last logged row
-        self._notes: dict[str, list[Tensor]] = {}
+        self._rates: dict[str, list[float]] = {}  # of each player's parameter groups, before the schedule
+        self._resumed: list[dict[str, Any]] | None = None  # what the checkpoint holds that training goes on from
 
-    def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
+    def generate(self, batch: Batch) -> Images:
         raise AssertionError(f"{type(self).__name__} must define generate()")
-
-    def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        raise AssertionError(f"{type(self).__name__} must define d_losses()")
-
-    def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        raise AssertionError(f"{type(self).__name__} must define g_losses()")
 
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
@@ -130,12 +107,17 @@ class Adversarial(pl.LightningModule):
         world, rank = self.trainer.world_size, self.global_rank
         generator = np.random.default_rng([self.seed, self.images_seen, _DRAWN])
         rows = generator.standard_normal((_length(batch) * world, *shape), dtype=np.float32)
-        return torch.from_numpy(rows[rank::world]).to(self.device, non_blocking=True)
+        mine = torch.from_numpy(rows[rank::world])
+        # Only from pinned memory the copy does not wait for the device.
+        return (mine.pin_memory() if self.on_gpu else mine).to(self.device, non_blocking=True)
 
-    @property
-    def best_generator(self) -> nn.Module:
-        """The generator that a user gets: the moving average where there is one."""
-        return self.generator if self.generator_ema is None else self.generator_ema
+    def used(self, name: str) -> nn.Module:
+        """The network that a user gets: the moving average where there is one."""
+        average = getattr(self, f"{name}_ema", None)
+        return getattr(self, name) if average is None else average
+
+    def parameters_of(self, player: Player) -> list[nn.Parameter]:
+        return [parameter for name in player.networks for parameter in getattr(self, name).parameters()]
 
     # The game
 
@@ -146,116 +128,113 @@ class Adversarial(pl.LightningModule):
         if len(self._window) < self.accumulate and not self.trainer.is_last_batch:
             return
         batches, self._window = self._window, []
-        total = sum(map(_length, batches))
-        shares = [_length(batch) / total for batch in batches]
-        generator_moves = (self.d_updates + 1) % self.d_steps == 0
-        if self.on_nonfinite == "skip":
-            self._buffers_before = [buffer.clone() for buffer in self.buffers()]
-
-        fakes = [self._fake(batch, keep_graph=generator_moves, only=len(batches) == 1) for batch in batches]
-        self._update(1, (self.d_losses(b, f.detach()) for b, f in zip(batches, fakes, strict=True)), shares)
-        self.d_updates += 1
-        if generator_moves:
-            with frozen(self.discriminator):
-                self._update(0, (self.g_losses(b, f) for b, f in zip(batches, fakes, strict=True)), shares)
-            self.g_updates += 1
-            self._update_ema()
+        self.turns += 1
+        moving = [player for player in self.players if self.turns % player.every == 0]
+        before = self._statistics() if self.on_nonfinite == "skip" else []
+        images = [self._shared_images(batch, moving, only=len(batches) == 1) for batch in batches]
+        for player in moving:
+            bad = self._move(player, batches, images)
+            _restore(before, bad)
         if self._scaler is not None:
-            self._scaler.update()  # once for both: its state counts iterations
+            self._scaler.update()  # once for all: its state counts iterations
         if (batch_index + 1) % self.trainer.log_every_n_steps < len(batches):
-            self._log_interval()
+            self.note_at_rows()
+            self.rows.log()
 
-    def _fake(self, batch: Batch, keep_graph: bool, only: bool) -> Tensor:
-        if not keep_graph:
+    def _shared_images(self, batch: Batch, moving: list[Player], only: bool) -> Images:
+        drawing = [player for player in moving if player.draws]
+        if not drawing:
             with torch.no_grad():
-                return self.generate(self.generator, batch)
+                return self.generate(batch)
         if only:
-            return self.generate(self.generator, batch)
-        # The discriminator must have seen all batches of the window before the generator's losses are computed. Instead
-        # of keeping every graph till then, the forward is repeated in the backward: same noise, same statistics.
-        return recompute(
-            self.generate,
-            self.generator,
-            batch,
-            use_reentrant=False,
-            context_fn=lambda: (nullcontext(), unchanged_statistics(self.generator)),
-        )
+            return self.generate(batch)
+        # Every player must have seen all batches of the window before the next one moves. Instead of keeping every
+        # graph till then, the forward is repeated in the backward: same noise, same statistics.
+        networks = [getattr(self, name) for name in drawing[0].networks]
+        again = lambda: (nullcontext(), _unchanged(networks))  # noqa: E731
+        return recompute(self.generate, batch, use_reentrant=False, context_fn=again)
 
-    def _update(self, which: int, losses: Iterable[Terms], shares: list[float]) -> None:
-        """One optimizer step of network `which` (0 generator, 1 discriminator) on the weighted sum of its losses."""
-        optimizer = self.optimizers()[which]
-        rate = optimizer.defaults["lr"] * self.schedules[which](self.progress)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    def _move(self, player: Player, batches: list[Batch], images: list[Images]) -> Tensor:
+        """One step of a player's optimizer on the sum of its losses, each batch with its share of the pictures.
+
+        Returns whether it was left out, () of 0 or 1.
+        """
+        optimizer = self._optimizer(player)
+        factor = player.schedule(self.progress)
+        for group, rate in zip(optimizer.param_groups, self._rates[player.name], strict=True):
+            group["lr"] = rate * factor
         optimizer.zero_grad()
-        side, network = "gd"[which], (self.generator, self.discriminator)[which]
-        noted = {name: len(values) for name, values in self._notes.items()}
-        means: Terms = {}
-        for terms, share in zip(losses, shares, strict=True):
-            self.manual_backward(sum(terms.values()) * share)
-            for name, term in terms.items():
-                means[f"{side}/{name}"] = means.get(f"{side}/{name}", 0) + term.detach().float() * share
-        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        # Not finite where a term is not, and by the mean of the gradients so on every rank: all decide alike.
-        gradients[0].add_(sum(means.values()) * 0)
-        getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(network.parameters())
+        noted = self.rows.mark()
+        total, means = sum(map(_length, batches)), {}
+        with self._alone(player):
+            for batch, drawn in zip(batches, images, strict=True):
+                share = _length(batch) / total
+                terms = getattr(self, f"{player.name}_losses")(batch, drawn if player.draws else _detached(drawn))
+                self.manual_backward(sum(terms.values()) * share)
+                for name, term in terms.items():
+                    means[name] = means.get(name, 0) + term.detach().float() * share
+        parameters = self.parameters_of(player)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        _tell_all_ranks(gradients, means)
+        getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer.optimizer)
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        if not math.isfinite(norm):
-            self._not_finite(side, means, norm)
-            self.skipped_updates += 1
-            self._notes = {name: values[: noted[name]] for name, values in self._notes.items() if noted.get(name)}
-            return
+        norm = get_total_norm(gradients)
+        bad = self.safeguard.step(optimizer, gradients, norm, player.clip)
         for name, mean in means.items():
-            self._terms.setdefault(f"train/{name}", []).append(mean)
-        self.note(f"{side}/grad_norm", norm)
-        if self.clips[which] is not None:
-            torch._foreach_mul_(gradients, (self.clips[which] / (norm + 1e-6)).clamp(max=1))
-        optimizer.step()
+            self.rows.term(f"{player.name}/{name}", mean)
+        self.note(f"{player.name}/grad_norm", norm)
+        if not self.safeguard.latches:
+            self.rows.leave_out(noted, bad)
         # Autocast keeps low-precision copies of the weights until the step ends: they are old now.
         torch.clear_autocast_cache()
+        if player.after_step is not None:
+            player.after_step(parameters)
+        self.updates[player.name] += 1
+        self._update_averages(player)
+        return bad
+
+    @contextmanager
+    def _alone(self, player: Player) -> Iterator[None]:
+        """Within it the networks of the other players take no gradients, though gradients pass through them."""
+        mine = {id(parameter) for parameter in self.parameters_of(player)}
+        others = [parameter for other in self.players if other is not player for parameter in self.parameters_of(other)]
+        paused = [parameter for parameter in others if parameter.requires_grad and id(parameter) not in mine]
+        for parameter in paused:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in paused:
+                parameter.requires_grad_(True)
+
+    @torch.no_grad()
+    def _update_averages(self, player: Player) -> None:
+        # An average over no more than what was seen: the first updates are not dragged by the initial weights.
+        count = self.updates[player.name]
+        decay = min(self.ema_decay or 0, (1 + count) / (10 + count))
+        for name in player.networks:
+            average = getattr(self, f"{name}_ema", None)
+            if average is None:
+                continue
+            network = getattr(self, name)
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+            for kept, value in zip(average.buffers(), network.buffers(), strict=True):
+                kept.copy_(value)
+
+    def _statistics(self) -> list[tuple[Tensor, Tensor]]:
+        """Statistics and the like, and what they are now."""
+        return [(buffer, buffer.clone()) for buffer in self.buffers() if buffer.is_floating_point()]
+
+    def _optimizer(self, player: Player) -> Any:
+        """Lightning's wrapper, which counts steps and knows the precision."""
+        optimizers = self.optimizers()
+        return optimizers[self.players.index(player)] if isinstance(optimizers, list) else optimizers
 
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
         """Of the losses, at precision 16-mixed."""
         return getattr(self.trainer.precision_plugin, "scaler", None)
-
-    @torch.no_grad()
-    def _not_finite(self, side: str, means: Terms, norm: Tensor) -> None:
-        """Raise UserError that names the term which is not finite; or undo what it did, where updates may be skipped.
-
-        Called on every rank alike.
-        """
-        values = self.trainer.strategy.reduce(torch.stack(list(means.values())), reduce_op="mean").tolist()
-        bad = {name: value for name, value in zip(means, values, strict=True) if not math.isfinite(value)}
-        if not bad and self._scaler is not None:
-            return
-        if self.on_nonfinite == "skip":
-            for buffer, before in zip(self.buffers(), self._buffers_before, strict=True):
-                if not buffer.isfinite().all():  # statistics and the like, that have seen it too
-                    buffer.data.copy_(before)  # as data: the generator's backward, still to come, is not disturbed
-            return
-        bad = bad or {f"{side}/grad_norm": norm.item()}
-        kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
-        kept = sorted(filter(os.path.isfile, kept), key=os.path.getmtime)
-        raise UserError(
-            f"{' and '.join(f'{name} is {value}' for name, value in bad.items())} at {self.images_seen} images seen: "
-            f"the training ends before this update. The last good checkpoint: {kept[-1] if kept else 'none yet'}. Try "
-            "lower model.optimizer_g.lr and model.optimizer_d.lr, model.clip_g=1 and model.clip_d=1, or "
-            "trainer.precision=32; model.on_nonfinite=skip leaves such updates out"
-        )
-
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        if self.generator_ema is None:
-            return
-        # An average over no more than what was seen: the first updates are not dragged by the initial weights.
-        decay = min(self.ema_decay, (1 + self.g_updates) / (10 + self.g_updates))
-        averages, weights = list(self.generator_ema.parameters()), list(self.generator.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - decay)
-        for average, value in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(value)
 
     @property
     def progress(self) -> float:
@@ -274,37 +253,47 @@ class Adversarial(pl.LightningModule):
 
     def note(self, name: str, value: Tensor) -> None:
         """Log the mean of a number that is no loss term, as train/NAME, with the terms of this interval."""
-        self._notes.setdefault(f"train/{name}", []).append(value.detach())
+        self.rows.note(name, value)
 
-    def _log_interval(self) -> None:
-        self.latest = self._means({**self._terms, **self._notes})
-        self.on_the_bar = {name.removeprefix("train/"): self.latest[name] for name in self._terms}
-        self._terms, self._notes = {}, {}
-        rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip("gd", self.optimizers(), strict=True)}
-        skipped = {"train/skipped_updates": self.skipped_updates} if self.skipped_updates else {}
-        self.record({**self.latest, **rates, **skipped})
+    def note_at_rows(self) -> None:
+        """Called before a row is logged: for numbers that are of this moment alone."""
 
-    def _means(self, columns: dict[str, list[Tensor]]) -> dict[str, float]:
-        """The mean of each column, over all ranks; one transfer from the device for all of them."""
-        if not columns:
-            return {}
-        means = torch.stack([torch.stack(values).float().mean() for values in columns.values()])
-        return dict(zip(columns, self.trainer.strategy.reduce(means, reduce_op="mean").tolist(), strict=True))
-
-    def record(self, values: dict[str, Tensor | float]) -> None:
+    def record(self, values: Mapping[str, Tensor | float]) -> None:
         """Write one row to every logger; its step is the number of images seen."""
         numbers = {name: float(value) for name, value in values.items()}
         for logger in self.loggers:
             logger.log_metrics({**numbers, "images": self.images_seen}, step=self.images_seen)
 
+    def broken_off(self, what: str, moment: int) -> UserError:
+        """The error of a training that ends because of `what`, at so many images seen."""
+        kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
+        kept = sorted(filter(os.path.isfile, kept), key=os.path.getmtime)
+        return UserError(
+            f"{what} at {moment} images seen: the training ends before this update. The last good checkpoint: "
+            f"{kept[-1] if kept else 'none yet'}. Try lower model.optimizer_g.lr and model.optimizer_d.lr, "
+            "model.clip_g=1 and model.clip_d=1, or trainer.precision=32; model.on_nonfinite=skip leaves such updates "
+            "out"
+        )
+
     # What Lightning asks for
 
     def configure_optimizers(self) -> list[Optimizer]:
-        make_g, make_d = self.make_optimizers
-        return [make_g(self.generator.parameters()), make_d(self.discriminator.parameters())]
+        optimizers = []
+        for player in self.players:
+            groups = self.parameters_of(player)
+            if isinstance(player.networks, Mapping):
+                groups = [
+                    {"params": list(getattr(self, name).parameters()), **own} for name, own in player.networks.items()
+                ]
+            optimizers.append(player.optimizer(groups))
+            self._rates[player.name] = [group["lr"] for group in optimizers[-1].param_groups]
+        return optimizers
 
     def on_fit_start(self) -> None:
         self.to(memory_format=torch.channels_last)
+        # With fp16 an infinite gradient is no fault; terms are looked at when they are logged.
+        latches = self.on_nonfinite == "stop" and self._scaler is None
+        self.safeguard = Safeguard(self.device, latches, self.skipped_updates)
         self.seed = torch.initial_seed()
         if self.global_rank:  # every rank starts from the same seed: without this, from the same noise
             torch.manual_seed(self.seed + 7919 * self.global_rank)
@@ -321,32 +310,58 @@ class Adversarial(pl.LightningModule):
         states, self._resumed = self._resumed, None
         # A rank that there was not begins with the numbers of the first: every rank logs the same ones.
         mine = states[self.global_rank if self.global_rank < len(states) else 0]
-        self._terms, self._notes = (
-            {name: [value.to(self.device) for value in values] for name, values in mine[which].items()}
-            for which in ("terms", "notes")
-        )
+        self.rows.load_state_dict(mine["rows"], self.device)
         if self.global_rank < len(states):
             randomness.restore(mine["randomness"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.rows.check()
         for logger in self.loggers:
             logger.save()  # the rows that this checkpoint counts on must outlive a power cut too
-        counters = {name: getattr(self, name) for name in COUNTERS}
-        checkpoint["ganforge"] = {**self.card, **counters}
-        terms, notes = (
-            {name: [value.cpu() for value in values] for name, values in columns.items()}
-            for columns in (self._terms, self._notes)
-        )
-        mine = {"terms": terms, "notes": notes, "randomness": randomness.state()}
+        if self.safeguard is not None:
+            self.skipped_updates = int(self.safeguard.skipped)
+        counters = {name: getattr(self, name) for name in ("images_seen", "turns", "updates", "skipped_updates")}
+        checkpoint["ganforge"] = {**self.card, **copy.deepcopy(counters)}
+        mine = {"rows": self.rows.state_dict(), "randomness": randomness.state()}
         ranks: list[Any] = [mine] * self.trainer.world_size
         if self.trainer.world_size > 1:
             distributed.all_gather_object(ranks, mine)
         checkpoint["ganforge_state"] = ranks
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name in COUNTERS:
-            setattr(self, name, checkpoint["ganforge"][name])
+        card = checkpoint["ganforge"]
+        self.images_seen, self.turns, self.skipped_updates = (
+            card[name] for name in ("images_seen", "turns", "skipped_updates")
+        )
+        self.updates = dict(card["updates"])
         self._resumed = checkpoint["ganforge_state"]
+
+
+def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
+    """Make the first gradient NaN where a term is not finite: the mean of the gradients tells it to every rank, which
+    all leave the update out alike, without an exchange of their own.
+    """
+    gradients[0].add_(sum(terms.values()) * 0)
+
+
+@torch.no_grad()
+def _restore(before: Iterable[tuple[Tensor, Tensor]], bad: Tensor) -> None:
+    """Give buffers their former values where an update was left out: they have seen it too."""
+    for buffer, value in before:
+        # As data: the generator's backward, still to come, is not disturbed.
+        buffer.data.copy_(torch.where(bad > 0, value, buffer))
+
+
+@contextmanager
+def _unchanged(networks: Iterable[nn.Module]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for network in networks:
+            stack.enter_context(unchanged_statistics(network))
+        yield
+
+
+def _detached(images: Images) -> Images:
+    return {name: image.detach() for name, image in images.items()}
 
 
 def _channels_last(batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +11,22 @@ from torch.func import functional_call
 from ganforge.augment import Unchanged
 from ganforge.errors import require
 from ganforge.evaluation.diversity import batch_diversity, batch_duplicates
+from ganforge.game.players import Output
 from ganforge.noise import latents
 from ganforge.objectives import Objective
 from ganforge.penalties import Penalties
 from ganforge.stabilizers import InputNoise
-from ganforge.systems.adversarial import Adversarial, Batch, Terms
+from ganforge.systems.adversarial import Batch, Images, Terms
+from ganforge.systems.two_players import TwoPlayers
 
 Critic = Callable[[Tensor, Tensor | None], Tensor]
 
 
-class LatentGAN(Adversarial):
+class LatentGAN(TwoPlayers):
     """Generator(z (B, latent_dim)) -> images; discriminator(images) -> logits (B,). Goodfellow et al. 2014.
 
-    objective: the adversarial losses. penalties: further terms of the discriminator's loss, on its gradients.
-    clip_weights: the critic's weights are clipped to [-c, c] after each of its updates (Arjovsky et al. 2017).
+    objective: the adversarial losses. penalties: further terms of the discriminator's loss, on its gradients at images
+    before they are augmented (Karras et al. 2020).
 
     Stabilizers, each off unless asked for:
 
@@ -35,6 +38,7 @@ class LatentGAN(Adversarial):
     """
 
     needs = frozenset({"image"})
+    outputs: ClassVar = {"sample": Output("generator", "latent")}
 
     def __init__(
         self,
@@ -42,7 +46,6 @@ class LatentGAN(Adversarial):
         objective: Objective,
         latent_dim: int,
         penalties: Penalties | None = None,
-        clip_weights: float | None = None,
         label_smoothing: float = 0.0,
         label_flip: float = 0.0,
         input_noise: InputNoise | None = None,
@@ -54,12 +57,10 @@ class LatentGAN(Adversarial):
         super().__init__(**base)
         for name, share in (("label_smoothing", label_smoothing), ("label_flip", label_flip)):
             require(0 <= share < 0.5, f"model.{name}={share}: a share in [0, 0.5)")
-        require(clip_weights is None or clip_weights > 0, f"model.clip_weights={clip_weights}: above 0, or null")
         require(unroll_steps >= 0, f"model.unroll_steps={unroll_steps}: 0 or more")
         require(unroll_rate > 0, f"model.unroll_rate={unroll_rate}: above 0")
         self.objective, self.latent_dim = objective, latent_dim
         self.penalties = penalties or Penalties()
-        self.clip_weights = clip_weights
         self.label_smoothing, self.label_flip = label_smoothing, label_flip
         self.input_noise, self.augment = input_noise or InputNoise(std=0), augment or Unchanged()
         self.unroll_steps, self.unroll_rate = unroll_steps, unroll_rate
@@ -72,8 +73,8 @@ class LatentGAN(Adversarial):
     def draw(self, batch: Batch) -> Batch:
         return {**batch, "z": self.draw_normal(batch, self.latent_dim)}
 
-    def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
-        return generator(batch["z"], self.label(batch))
+    def generate(self, batch: Batch) -> Images:
+        return {"fake": self.generator(batch["z"], self.label(batch))}
 
     def seen(self, images: Tensor, real: bool) -> Tensor:
         """What the discriminator sees of images: augmented, with noise."""
@@ -81,24 +82,29 @@ class LatentGAN(Adversarial):
         return self.input_noise(images, self.progress, real) if self.input_noise.std else images
 
     def real_logit(self, images: Tensor, label: Tensor | None = None) -> Tensor:
-        """The discriminator's logits (B,) for "real"."""
-        return self.discriminator(images, label)
+        """The discriminator's logits (B,) for "real", float32."""
+        return self.discriminator(images, label).float()
 
-    def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        self._compared = (fake.detach(), batch["image"])
-        real, fake = self.seen(batch["image"], real=True), self.seen(fake, real=False)
+    def d_losses(self, batch: Batch, images: Images) -> Terms:
+        self._compared = (images["fake"], batch["image"])
+        real, fake = self.seen(batch["image"], real=True), self.seen(images["fake"], real=False)
         label = self.label(batch)
         real_logits, fake_logits = self.real_logit(real, label), self.real_logit(fake, label)
         self._watch(real_logits.detach(), fake_logits.detach())
         return {
             "adv": self.objective.d(real_logits, fake_logits, self.label_smoothing, self.label_flip),
-            **self.penalties(lambda images: self.real_logit(images, label), real, fake, self.d_updates),
+            **self.penalties(
+                lambda images: self.real_logit(self.augment(images), label),
+                batch["image"],
+                images["fake"],
+                self.updates["d"],
+            ),
         }
 
-    def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        critic = self._unrolled(batch, fake) if self.unroll_steps else self.real_logit
+    def g_losses(self, batch: Batch, images: Images) -> Terms:
+        critic = self._unrolled(batch, images["fake"]) if self.unroll_steps else self.real_logit
         label = self.label(batch)
-        fake_logits = critic(self.seen(fake, real=False), label)
+        fake_logits = critic(self.seen(images["fake"], real=False), label)
         real_logits = critic(self.seen(batch["image"], real=True), label) if self.objective.relativistic else None
         return {"adv": self.objective.g(fake_logits, real_logits)}
 
@@ -119,13 +125,6 @@ class LatentGAN(Adversarial):
         final = partial(functional_call, self.discriminator, {**weights, **buffers})
         return lambda images, label: final((images, label))
 
-    def _update(self, which: int, *arguments) -> None:
-        super()._update(which, *arguments)
-        if which == 1 and self.clip_weights is not None:
-            with torch.no_grad():
-                for weight in self.discriminator.parameters():
-                    weight.clamp_(-self.clip_weights, self.clip_weights)
-
     def _watch(self, real: Tensor, fake: Tensor) -> None:
         """Note how the discriminator judges; its accuracy only where a logit alone says real or generated."""
         self.note("d/logit_real", real.mean())
@@ -136,18 +135,17 @@ class LatentGAN(Adversarial):
         # How surely real images are known as such: by their logits, or where only differences count, by these.
         self.augment.observe(real - (fake if self.objective.boundary is None else self.objective.boundary))
 
-    def _log_interval(self) -> None:
+    def note_at_rows(self) -> None:
         if self._compared is not None:
             fake, real = self._compared
             self.note("g/batch_diversity", batch_diversity(fake, real))
             self.note("g/batch_duplicates", batch_duplicates(fake))
-        super()._log_interval()
 
     @torch.no_grad()
     def infer(self, batch: Batch) -> Tensor:
         """One image for each item, of latents that depend on batch["index"] alone."""
         z = latents(batch["index"].tolist(), self.latent_dim, seed=0).to(self.device)
-        network = self.best_generator
+        network = self.used("generator")
         was_training = network.training
         try:
             return network.eval()(z, self.label(batch))
@@ -171,6 +169,7 @@ class ConditionalGAN(LatentGAN):
     """Both networks are told the class (Mirza and Osindero 2014): an embedding in the generator, a projection in D."""
 
     needs = frozenset({"image", "label"})
+    outputs: ClassVar = {"sample": Output("generator", "latent", told="label")}
 
     def label(self, batch: Batch) -> Tensor | None:
         return batch["label"]

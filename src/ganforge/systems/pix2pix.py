@@ -1,12 +1,16 @@
 """pix2pix: paired image-to-image translation."""
 
+from typing import ClassVar
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganforge.errors import require
+from ganforge.game.players import Output
 from ganforge.networks.layers import NORM_MODES, infer
 from ganforge.objectives import Objective
-from ganforge.systems.adversarial import Adversarial, Batch, Terms
+from ganforge.systems.adversarial import Batch, Images, Terms
+from ganforge.systems.two_players import TwoPlayers
 
 
 def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float) -> Tensor:
@@ -21,7 +25,7 @@ def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float) -> Tensor:
     return (difference * (1 + (ink_weight - 1) * ink)).mean()
 
 
-class Pix2Pix(Adversarial):
+class Pix2Pix(TwoPlayers):
     """Isola et al. 2017: a conditional GAN whose discriminator sees source and target together, plus an L1 term.
 
     objective: the adversarial losses. d_weight: factor of the discriminator's loss (the paper halves it).
@@ -30,6 +34,7 @@ class Pix2Pix(Adversarial):
     """
 
     needs = frozenset({"paired"})
+    outputs: ClassVar = {"translate": Output("generator", "picture")}
 
     def __init__(
         self,
@@ -49,20 +54,22 @@ class Pix2Pix(Adversarial):
         self.d_weight, self.l1_weight, self.ink_weight = d_weight, l1_weight, ink_weight
         self.norm_mode = norm_mode
 
-    def generate(self, generator: nn.Module, batch: Batch) -> Tensor:
-        return generator(batch["source"])
+    def generate(self, batch: Batch) -> Images:
+        return {"fake": self.generator(batch["source"])}
 
-    def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        real_logits = self.discriminator(torch.cat([batch["source"], batch["target"]], dim=1))
-        fake_logits = self.discriminator(torch.cat([batch["source"], fake], dim=1))
+    def judged(self, batch: Batch, target: Tensor) -> Tensor:
+        """The discriminator's logits for a target of the batch's sources, float32."""
+        return self.discriminator(torch.cat([batch["source"], target], dim=1)).float()
+
+    def d_losses(self, batch: Batch, images: Images) -> Terms:
+        real_logits, fake_logits = self.judged(batch, batch["target"]), self.judged(batch, images["fake"])
         return {"adv": self.d_weight * self.objective.d(real_logits, fake_logits)}
 
-    def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        fake_logits = self.discriminator(torch.cat([batch["source"], fake], dim=1))
+    def g_losses(self, batch: Batch, images: Images) -> Terms:
         return {
-            "adv": self.objective.g(fake_logits),
-            "l1": self.l1_weight * weighted_l1(fake, batch["target"], self.ink_weight),
+            "adv": self.objective.g(self.judged(batch, images["fake"])),
+            "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight),
         }
 
     def infer(self, batch: Batch) -> Tensor:
-        return infer(self.best_generator, batch["source"], self.norm_mode)
+        return infer(self.used("generator"), batch["source"], self.norm_mode)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ganforge.errors import require
-from ganforge.systems.adversarial import Batch, Terms
+from ganforge.systems.adversarial import Batch, Images, Terms
 from ganforge.systems.latent import LatentGAN
 
 
@@ -32,23 +32,23 @@ class SemiSupervisedGAN(LatentGAN):
 
     def real_logit(self, images: Tensor, label: Tensor | None = None) -> Tensor:
         """(B,): positive where the images look like one of the classes."""
-        return self.discriminator(images).logsumexp(dim=1)
+        return self.discriminator(images).float().logsumexp(dim=1)
 
-    def d_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        terms = super().d_losses(batch, fake)
-        images = batch.get("labelled_image", batch["image"])
+    def d_losses(self, batch: Batch, images: Images) -> Terms:
+        terms = super().d_losses(batch, images)
+        labelled = batch.get("labelled_image", batch["image"])
         labels = batch["labelled_label"] if "labelled_label" in batch else batch["label"]
-        logits = self.discriminator(self.seen(images, real=True))
+        logits = self.discriminator(self.seen(labelled, real=True))
         self.note("d/class_accuracy", (logits.argmax(1) == labels).float().mean())
         terms["adv"] = self.adv_weight * terms["adv"]
         return {**terms, "class": self.class_weight * cross_entropy(logits.float(), labels)}
 
-    def g_losses(self, batch: Batch, fake: Tensor) -> Terms:
-        terms = super().g_losses(batch, fake)
+    def g_losses(self, batch: Batch, images: Images) -> Terms:
+        terms = super().g_losses(batch, images)
         if self.feature_matching:
             real = self.discriminator.features(self.seen(batch["image"], real=True)).flatten(1).mean(0)
-            drawn = self.discriminator.features(self.seen(fake, real=False)).flatten(1).mean(0)
-            terms["features"] = self.feature_matching * (real - drawn).square().mean()
+            drawn = self.discriminator.features(self.seen(images["fake"], real=False)).flatten(1).mean(0)
+            terms["features"] = self.feature_matching * (real - drawn).float().square().mean()
         return terms
 
     @torch.no_grad()

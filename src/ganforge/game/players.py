@@ -1,0 +1,66 @@
+"""Who plays a game and what comes of it: players move networks, outputs are what a user gets from a trained model."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ganforge.errors import require
+from ganforge.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of a game. What is trained together belongs to one player.
+
+    name: of its losses (the system's method `NAME_losses`), rows (`train/NAME/...`) and settings (`optimizer_NAME`).
+    networks: the attributes of the system that it moves; a mapping gives each a parameter group with own options.
+    optimizer: a function of parameters, or of parameter groups, that returns an optimizer.
+    schedule: factor of its learning rates as a function of the share of the training that is done.
+    clip: largest norm of its gradient, or None.
+    every: it moves at one turn of so many.
+    draws: its networks draw the images that all share, and it learns through them. One player of a system at most; the
+    others see these images as data.
+    after_step: called with its parameters after each of its steps.
+    """
+
+    name: str
+    networks: Sequence[str] | Mapping[str, Mapping[str, Any]]
+    optimizer: Callable[..., Optimizer]
+    schedule: Schedule = lambda progress: 1.0
+    clip: float | None = None
+    every: int = 1
+    draws: bool = False
+    after_step: Callable[[Iterable[nn.Parameter]], None] | None = None
+
+    def __post_init__(self) -> None:
+        require(self.clip is None or self.clip > 0, f"model.clip_{self.name}={self.clip}: a norm above 0, or null")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a user gets from a trained model: images of a network, or of its moving average where there is one.
+
+    network: the attribute of the system. fed: "picture" (B, C, H, W) or "latent" (B, D). told: the entry of a batch
+    that the network is told beside it, such as "label"; None for nothing.
+    """
+
+    network: str
+    fed: str
+    told: str | None = None
+
+
+@torch.no_grad()
+def clamp(parameters: Iterable[nn.Parameter], limit: float) -> None:
+    """Clip every weight to [-limit, limit] (Arjovsky et al. 2017)."""
+    for parameter in parameters:
+        parameter.clamp_(-limit, limit)
+
+
+def clamped(limit: float | None) -> Callable[[Iterable[nn.Parameter]], None] | None:
+    """`clamp` with this limit, as a player's `after_step`; None without one."""
+    return None if limit is None else partial(clamp, limit=limit)
