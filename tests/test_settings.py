@@ -151,7 +151,7 @@ def test_the_seed_covers_the_generators_of_workers(monkeypatch):
         monkeypatch.setattr(pl.utilities.rank_zero.rank_zero_only, "rank", rank)
         data = Draws(num_workers=2)
         data.seed = seed
-        return torch.cat(list(data._loader(data.sets["train"], range(8))))
+        return torch.cat(list(data._loader(data.sets["train"], sampler=range(8), batch_size=data.batch_size)))
 
     first = draws(0)
     assert torch.equal(first, draws(0))
