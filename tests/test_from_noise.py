@@ -142,7 +142,11 @@ def test_the_recipes_say_what_is_asked_of_them(configured):
     assert (list(steel.data.classes), steel.data.size, steel.data.batch_size) == (["scratches"], 128, 12)
     model = steel.model
     assert (model.generator.base_channels, model.discriminator.base_channels) == (64, 128)
-    assert (model.discriminator.spectral_norm, steel.trainer.max_epochs) == (True, 128)
+    assert (model.discriminator.spectral_norm, model.discriminator.norm, steel.trainer.max_epochs) == (
+        True,
+        "batch",
+        128,
+    )
     assert (model.optimizer_d.lr, model.optimizer_g.lr, list(model.optimizer_g.betas)) == (4e-4, 1e-4, [0.5, 0.999])
     assert configured(["experiment=mnist_sgan"]).data.n_labels == 100
     assert configured(["experiment=celeba64", "data.root=x"]).data.size == 64

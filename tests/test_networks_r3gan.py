@@ -73,10 +73,19 @@ def test_a_block_starts_as_the_identity_with_a_branch_scaled_for_the_depth():
     assert block.branch[2].groups == 512 // 16
 
 
+def test_downsampling_is_the_filter_of_the_paper():
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.conv2d(
+        images, (taps[:, None] * taps).expand(3, 1, 4, 4), stride=2, padding=1, groups=3
+    )
+    torch.testing.assert_close(Downsample(3, 3)(images), expected)
+
+
 def test_resampling_keeps_a_plane_and_removes_a_checkerboard():
     plane = torch.full((1, 2, 8, 8), 0.7)
     checkerboard = ((torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1).expand(1, 2, 8, 8)
-    torch.testing.assert_close(Downsample(2, 2)(plane), torch.full((1, 2, 4, 4), 0.7))
+    torch.testing.assert_close(Downsample(2, 2)(plane)[..., 1:-1, 1:-1], torch.full((1, 2, 2, 2), 0.7))
     torch.testing.assert_close(Upsample(2, 2)(plane), torch.full((1, 2, 16, 16), 0.7))
     # Every second pixel of a checkerboard would be a plane of 1; at the border 2 x 3 pixels do not cancel.
     assert Downsample(2, 2)(checkerboard)[..., 1:-1, 1:-1].abs().max() < 1e-6

@@ -87,8 +87,9 @@ class DCGANDiscriminator(nn.Module):
     """images (B, in_channels, size, size), label (B,) or None -> logits (B,).
 
     Convolutions of stride 2 double the width from base_channels until 4 x 4 (or 7 x 7); LeakyReLU 0.2, batch norm but
-    for the first. hidden: width of a fully connected layer after them. spectral_norm takes the place of the batch norm.
-    dropout: of single activations, after each layer. For minibatch_std, n_classes and outputs see `Head`.
+    for the first. hidden: width of a fully connected layer after them. norm: batch, instance or none; None for batch,
+    and with spectral_norm for none. dropout: of single activations, after each layer. For minibatch_std, n_classes and
+    outputs see `Head`.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class DCGANDiscriminator(nn.Module):
         size: int,
         base_channels: int = 64,
         kernel_size: int = 4,
-        norm: str = "batch",
+        norm: str | None = None,
         hidden: int | None = None,
         dropout: float = 0.0,
         spectral_norm: bool = False,
@@ -110,7 +111,7 @@ class DCGANDiscriminator(nn.Module):
         require(base_channels >= 1, f"model.discriminator.base_channels={base_channels}: 1 or more")
         require(kernel_size in (4, 5), f"model.discriminator.kernel_size={kernel_size}: 4 or 5")
         require(0 <= dropout < 1, f"model.discriminator.dropout={dropout}: a probability in [0, 1)")
-        norm = "none" if spectral_norm else norm
+        norm = norm or ("none" if spectral_norm else "batch")
         start, n = doublings(size)
         chain, before = [], in_channels
         for step in range(n):

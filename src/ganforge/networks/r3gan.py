@@ -104,6 +104,8 @@ class R3GANDiscriminator(nn.Module):
         self.minibatch_std = minibatch_std
         self.head = _scaled(nn.Linear(widths[-1] + minibatch_std, embedding_dim if n_classes else 1, bias=False))
         self.embedding = nn.Embedding(n_classes, embedding_dim) if n_classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, 0.0, (embedding_dim * n_classes) ** -0.5)
         if spectral_norm:
             for block in self.stages:
                 if isinstance(block, Block):
@@ -115,7 +117,7 @@ class R3GANDiscriminator(nn.Module):
         features = self.head(with_minibatch_std(features) if self.minibatch_std else features)
         if self.embedding is None:
             return features.squeeze(1)
-        return (features * self.embedding(label)).sum(1) / math.sqrt(features.shape[1])
+        return (features * self.embedding(label)).sum(1)
 
 
 class Block(nn.Module):
@@ -160,8 +162,8 @@ class Downsample(nn.Module):
         self.mix = _mix(before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Two means are a filter of (1, 2, 2, 1) / 6 each way; the antialiased interpolation knows no bf16 on the CPU.
-        smooth = functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        # Three means of two are the paper's filter, (1, 3, 3, 1) / 8 each way.
+        smooth = functional.avg_pool2d(functional.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
         return self.mix(functional.avg_pool2d(smooth, 2))
 
 
