@@ -72,7 +72,7 @@ class BareLoop:
         if system.generator_ema is not None:
             with torch.no_grad():
                 averages, weights = system.generator_ema.parameters(), generator.parameters()
-                torch._foreach_lerp_(list(averages), list(weights), 1 - system.ema_decay)
+                torch._foreach_lerp_(list(averages), list(weights), 1e-3)
         return len(source)
 
     def run(self, batches: int) -> float:

@@ -17,7 +17,7 @@ TRANSLATION = [
     "model.discriminator.base_channels=4",
     "model.generator._target_=ganforge.networks.UNet",
     "model.accumulate=3",
-    "model.ema_decay=0.9",
+    "model.ema_half_life=40",
 ]
 SAMPLING = [
     "model=dcgan",

@@ -135,7 +135,7 @@ def test_steps_equal_a_plain_pytorch_loop(fit):
 def test_accumulating_two_batches_equals_one_of_twice_the_size(fit):
     results = []
     for batch_size, accumulate in ((8, 1), (4, 2), (2, 4)):
-        system = pix2pix(accumulate=accumulate, ema_decay=0.5)
+        system = pix2pix(accumulate=accumulate, ema_half_life=10)
         fit(system, TinyPairs(n_train=16, batch_size=batch_size), max_epochs=2)
         results.append(system)
     for other in results[1:]:
@@ -175,21 +175,36 @@ def test_the_schedule_follows_the_images_seen(fit):
     assert all(row["lr/d"] == pytest.approx(0.1) for row in logged.rows)
 
 
+def test_the_moving_average_is_that_of_the_images_seen_however_they_come(fit):
+    """A constant that jumps counts half after the half-life, for small batches and for large ones."""
+    for batch_size in (2, 8):
+        system = pix2pix(ema_half_life=16)
+        system.images_seen = 10_000  # the average is not at its start
+        with torch.no_grad():
+            weight, average = (next(network.parameters()) for network in (system.generator, system.generator_ema))
+            weight.fill_(1.0)
+            average.fill_(0.0)
+        for _ in range(16 // batch_size):
+            system._update_averages(system.players[1], batch_size)
+        torch.testing.assert_close(average, torch.full_like(average, 0.5))
+
+
 def test_the_moving_average_follows_the_generator(fit):
-    system = pix2pix(norm="batch", ema_decay=0.9)
+    system = pix2pix(norm="batch", ema_half_life=10)
     expected = weights(system.generator)
     history = []
     update = system._update_averages
 
-    def note(player):
+    def note(player, images):
         if player.name == "g":
             history.append(weights(system.generator))
-        update(player)
+            assert images == 2
+        update(player, images)
 
     system._update_averages = note
     fit(system, TinyPairs(n_train=8, batch_size=2))
     for count, step in enumerate(history, start=1):
-        decay = min(0.9, (1 + count) / (10 + count))
+        decay = 0.5 ** (2 / min(10, 0.08 * 2 * count))
         expected = [decay * average + (1 - decay) * value for average, value in zip(expected, step, strict=True)]
     for average, value in zip(system.generator_ema.parameters(), expected, strict=True):
         torch.testing.assert_close(average, value)
@@ -204,7 +219,7 @@ def test_the_moving_average_follows_the_generator(fit):
         ({"d_steps": 0}, r"model\.d_steps=0"),
         ({"accumulate": -1}, r"model\.accumulate=-1"),
         ({"clip_d": 0}, r"model\.clip_d=0"),
-        ({"ema_decay": 1.5}, r"model\.ema_decay=1\.5"),
+        ({"ema_half_life": -1}, r"model\.ema_half_life=-1"),
         ({"l1_weight": -100}, r"model\.l1_weight=-100"),
         ({"norm_mode": "eval"}, r"model\.norm_mode='eval'"),
     ],

@@ -37,7 +37,7 @@ def test_a_checkpoint_is_enough_to_rebuild_its_generator(trained):
 
 @pytest.mark.parametrize("where", ["after an epoch", "within an epoch"])
 def test_an_interrupted_training_ends_where_the_uninterrupted_one_does(configured, tmp_path, monkeypatch, where):
-    settings = [*TINY_PIX2PIX, *LATTICE, "trainer.max_epochs=4", "data.n_train=6", "model.ema_decay=0.9"]
+    settings = [*TINY_PIX2PIX, *LATTICE, "trainer.max_epochs=4", "data.n_train=6", "model.ema_half_life=20"]
     run(configured(settings, "whole"))
 
     stop = Interrupt._stop_if_asked

@@ -119,7 +119,7 @@ def test_the_recipes_say_what_was_published(configured):
     model = config.model
     assert (model.d_weight, model.l1_weight, model.ink_weight, model.norm_mode) == (0.5, 100, 1, "batch")
     assert model.generator._target_ == "ganforge.networks.UNet"
-    assert (model.generator.base_channels, model.generator.dropout, model.ema_decay) == (64, 0.5, None)
+    assert (model.generator.base_channels, model.generator.dropout, model.ema_half_life) == (64, 0.5, None)
     assert unet_depth(model.generator.size, model.generator.depth) == 8
     assert (model.optimizer_g.lr, model.optimizer_d.lr, model.schedule_g.decay_from) == (2e-4, 2e-4, None)
     assert model.schedule_d.decay_from is None

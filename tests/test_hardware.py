@@ -215,7 +215,7 @@ def test_a_gradient_that_is_none_is_named_and_so_is_the_checkpoint(fit, tmp_path
 
 
 def test_an_update_that_is_none_can_be_left_out(fit):
-    system = pix2pix("batch", on_nonfinite="skip", ema_decay=0.9)
+    system = pix2pix("batch", on_nonfinite="skip", ema_half_life=20)
     logged = Rows(system)
     fit(system, Spoiled(n_train=20, batch_size=2))
     assert system.skipped_updates == 2  # of both networks

@@ -93,7 +93,7 @@ STABILIZERS = {
     "minibatch_std": {"discriminator": {"minibatch_std": True}},
     "diff_augment": "diff",
     "adaptive_augment": "ada",
-    "ema": {"ema_decay": 0.9},
+    "ema": {"ema_half_life": 20},
     "unroll": {"unroll_steps": 2},
     "lazy_penalties": {"penalties": {"r1": 1.0, "r2": 1.0, "wgan_gp": 1.0, "dragan": 1.0, "every": 2}},
 }
@@ -230,7 +230,7 @@ def test_semi_supervised_losses_by_hand():
 
 
 def test_images_at_inference_depend_on_the_index_alone(fit):
-    system = latent_gan(ema_decay=0.5)
+    system = latent_gan(ema_half_life=10)
     fit(system, images())
     one = system.infer({"index": torch.tensor([3, 7])})
     other = system.infer({"index": torch.tensor([7])})

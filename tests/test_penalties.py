@@ -9,7 +9,8 @@ from torch import nn
 from torch.func import functional_call
 
 from ganforge.errors import UserError
-from ganforge.penalties import KINDS, Penalty, dragan, gradient_penalty, zero_centred
+from ganforge.penalties import KINDS, Penalties, Penalty, dragan, gradient_penalty, zero_centred
+from ganforge.schedules import Cosine
 
 REAL = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).reshape(2, 1, 1, 2)
 FAKE = torch.tensor([[0.0, 1.0], [1.0, 1.0]]).reshape(2, 1, 1, 2)
@@ -164,3 +165,12 @@ def test_a_lazy_penalty_keeps_its_mean_over_the_updates():
 def test_wrong_values_are_refused(wrong, sentence):
     with pytest.raises(UserError, match=sentence):
         Penalty(**{"kind": "r1", "weight": 1.0, **wrong})
+
+
+def test_a_weight_may_follow_the_images_seen():
+    half = Cosine(first=2.0, last=0.0, images=100)
+    assert [half(seen) for seen in (0, 50, 100, 1000)] == pytest.approx([2, 1, 0, 0])
+    values = [Penalty(kind="r1", weight=half)(square, REAL, FAKE, 0, seen).item() for seen in (0, 50, 100)]
+    assert values == pytest.approx([14, 7, 0])
+    with pytest.raises(UserError, match=r"model\.penalties\.r1=Cosine\(first=1, last=-1, images=5\): 0 or more"):
+        Penalties(r1=Cosine(first=1, last=-1, images=5))

@@ -63,7 +63,7 @@ def networks() -> dict[str, nn.Module]:
 
 
 def test_a_turn_equals_a_plain_loop(fit):
-    system = Toy(**networks(), ema_decay=0.9)
+    system = Toy(**networks(), ema_half_life=20)
     plain = {name: copy.deepcopy(network) for name, network in networks().items()}
     logged, seen = Rows(system), []
     system.on_train_batch_start = lambda batch, index: seen.append(copy.deepcopy(batch))
@@ -137,7 +137,7 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size(fit):
 
 def test_it_is_resumed_bit_for_bit(fit, tmp_path):
     """Weights, averages, optimizers and numbers that wait for a row: stopped within the second of three epochs."""
-    whole, stopped, resumed = (Toy(**networks(), ema_decay=0.9) for _ in range(3))
+    whole, stopped, resumed = (Toy(**networks(), ema_half_life=20) for _ in range(3))
     rows = [Rows(system) for system in (whole, stopped, resumed)]
     data = {"n_train": 10, "batch_size": 2}
     fit(whole, TinyPairs(**data), max_epochs=3, every=3)

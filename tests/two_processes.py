@@ -28,15 +28,15 @@ DECAY = ConstantThenLinear(decay_from=0.5)
 
 # name -> (system, the data set's class); what each shares over the processes beside the gradients.
 CASES = {
-    "pix2pix": (partial(pix2pix, "none", ADAM, ema_decay=0.9, schedule_g=DECAY), TinyPairs),
+    "pix2pix": (partial(pix2pix, "none", ADAM, ema_half_life=20, schedule_g=DECAY), TinyPairs),
     "pix2pix_batch_norm": (partial(pix2pix, "batch", ADAM), TinyPairs),
-    "dcgan": (partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, ema_decay=0.9), TinyImages),
+    "dcgan": (partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, ema_half_life=20), TinyImages),
     "dcgan_batch_norm_r1": (partial(latent_gan, optimizer=ADAM, penalties=Penalties(r1=0.1)), TinyImages),
     "dcgan_accumulated": (
         partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, accumulate=3, clip_d=0.5),
         TinyImages,
     ),
-    "toy": (lambda: Toy(**networks(), ema_decay=0.9), TinyPairs),
+    "toy": (lambda: Toy(**networks(), ema_half_life=20), TinyPairs),
 }
 # Five validation pictures: the processes do not have equally many.
 RUNS = {

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import require
+from ganforge.schedules import Strength, at, extremes
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -54,21 +55,25 @@ def dragan(critic: Critic, real: Tensor) -> Tensor:
 class Penalty:
     """A penalty of the discriminator with its weight: called at every update, added at every `every`-th.
 
-    kind: wgan_gp, r1 (at real images), r2 (at generated ones) or dragan. weight: the factor of the penalty; for r1 and
-    r2 gamma / 2 of Mescheder et al. 2018. every: lazy regularization (Karras et al. 2020, appendix B): the penalty is
-    computed at one update of `every` and counts `every` times there, so that its mean over the updates stays.
+    kind: wgan_gp, r1 (at real images), r2 (at generated ones) or dragan. weight: the factor of the penalty, a number or
+    a function of the images seen; for r1 and r2 gamma / 2 of Mescheder et al. 2018. every: lazy regularization (Karras
+    et al. 2020, appendix B): the penalty is computed at one update of `every` and counts `every` times there, so that
+    its mean over the updates stays.
     """
 
-    def __init__(self, *, kind: str, weight: float, every: int = 1):
+    def __init__(self, *, kind: str, weight: Strength, every: int = 1):
         require(kind in KINDS, f"model.penalties: kind={kind!r}: choose one of {', '.join(KINDS)}")
-        require(weight > 0, f"model.penalties: weight={weight} of {kind}: above 0; leave the penalty out for none")
+        require(
+            extremes(weight)[1] > 0,
+            f"model.penalties: weight={weight} of {kind}: above 0; leave the penalty out for none",
+        )
         require(
             isinstance(every, int) and every >= 1,
             f"model.penalties: every={every} of {kind}: 1 or more discriminator updates between two penalties",
         )
         self.kind, self.weight, self.every = kind, weight, every
 
-    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, update: int) -> Tensor | None:
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, update: int, images_seen: int = 0) -> Tensor | None:
         """The weighted penalty at discriminator update `update` (from 0), a scalar; None where it is not its turn."""
         if update % self.every:
             return None
@@ -78,21 +83,31 @@ class Penalty:
             penalty = dragan(critic, real)
         else:
             penalty = zero_centred(critic, real if self.kind == "r1" else fake)
-        return self.weight * self.every * penalty
+        return at(self.weight, images_seen) * self.every * penalty
 
 
 class Penalties:
     """The penalties of a discriminator by their weights, as a config gives them; 0: without. See `Penalty`."""
 
-    def __init__(self, *, r1: float = 0.0, r2: float = 0.0, wgan_gp: float = 0.0, dragan: float = 0.0, every: int = 1):
+    def __init__(
+        self,
+        *,
+        r1: Strength = 0.0,
+        r2: Strength = 0.0,
+        wgan_gp: Strength = 0.0,
+        dragan: Strength = 0.0,
+        every: int = 1,
+    ):
         weights = {"r1": r1, "r2": r2, "wgan_gp": wgan_gp, "dragan": dragan}
         for kind, weight in weights.items():
-            require(weight >= 0, f"model.penalties.{kind}={weight}: 0 or more")
+            require(extremes(weight)[0] >= 0, f"model.penalties.{kind}={weight}: 0 or more")
         self.chosen = [Penalty(kind=kind, weight=weight, every=every) for kind, weight in weights.items() if weight]
 
-    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, update: int) -> dict[str, Tensor]:
+    def __call__(
+        self, critic: Critic, real: Tensor, fake: Tensor, update: int, images_seen: int = 0
+    ) -> dict[str, Tensor]:
         """kind -> weighted penalty, of those whose turn it is at discriminator update `update`."""
-        terms = {penalty.kind: penalty(critic, real, fake, update) for penalty in self.chosen}
+        terms = {penalty.kind: penalty(critic, real, fake, update, images_seen) for penalty in self.chosen}
         return {kind: term for kind, term in terms.items() if term is not None}
 
 

@@ -19,8 +19,10 @@ from ganforge.errors import UserError, require
 from ganforge.game.players import Output, Player
 from ganforge.game.safeguard import Safeguard
 from ganforge.networks.layers import unchanged_statistics
+from ganforge.schedules import Strength, at, extremes
 from ganforge.systems.rows import Rows
 
+RAMP_UP = 0.08  # of the images seen: the longest half-life of a moving average
 _DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
 
 Batch = dict[str, Tensor]
@@ -39,8 +41,9 @@ class Adversarial(pl.LightningModule):
     - infer(batch) -> images as a user of the trained model gets them, for validation and test.
 
     networks: by the names of their attributes. players: in the order of their moves.
-    averaged: the networks that have a moving average NAME_ema, which is used at inference; ema_decay: of it, per update
-    of the network's player, or None for no averages.
+    averaged: the networks that have a moving average NAME_ema, which is used at inference. ema_half_life: the images
+    after which weights count half in it (at the start less, so that the initial weights are soon forgotten), or None
+    for no averages.
     accumulate: batches an update; equal to one batch that is `accumulate` times larger (but for batch statistics).
     on_nonfinite: an update with a loss term or gradient that is NaN or infinite is left out; then the training stops
     ("stop"), or goes on ("skip"), and `skipped_updates` counts these. With fp16 an infinite gradient is no fault: the
@@ -59,21 +62,24 @@ class Adversarial(pl.LightningModule):
         players: Sequence[Player],
         averaged: Sequence[str] = (),
         accumulate: int = 1,
-        ema_decay: float | None = None,
+        ema_half_life: Strength | None = None,
         on_nonfinite: str = "stop",
     ):
         super().__init__()
         require(accumulate >= 1, f"model.accumulate={accumulate}: 1 or more batches an update")
-        require(ema_decay is None or 0 < ema_decay < 1, f"model.ema_decay={ema_decay}: between 0 and 1, or null")
+        require(
+            ema_half_life is None or extremes(ema_half_life)[0] >= 0,
+            f"model.ema_half_life={ema_half_life}: images, 0 or more, or null for no average",
+        )
         require(on_nonfinite in ("stop", "skip"), f"model.on_nonfinite={on_nonfinite}: choose one of stop, skip")
         self.automatic_optimization = False
         for name, network in networks.items():
             setattr(self, name, network)
         for name in averaged:
-            average = copy.deepcopy(networks[name]).requires_grad_(False).eval() if ema_decay else None
+            average = copy.deepcopy(networks[name]).requires_grad_(False).eval() if ema_half_life is not None else None
             setattr(self, f"{name}_ema", average)
         self.network_names, self.players, self.averaged = tuple(networks), tuple(players), tuple(averaged)
-        self.accumulate, self.ema_decay, self.on_nonfinite = accumulate, ema_decay, on_nonfinite
+        self.accumulate, self.ema_half_life, self.on_nonfinite = accumulate, ema_half_life, on_nonfinite
 
         self.images_seen = 0  # over all ranks
         self.turns = 0
@@ -135,6 +141,7 @@ class Adversarial(pl.LightningModule):
         for player in moving:
             bad = self._move(player, batches, images)
             _restore(before, bad)
+            self._update_averages(player, sum(map(_length, batches)) * self.trainer.world_size * player.every)
         if self._scaler is not None:
             self._scaler.update()  # once for all: its state counts iterations
         if (batch_index + 1) % self.trainer.log_every_n_steps < len(batches):
@@ -191,7 +198,6 @@ class Adversarial(pl.LightningModule):
         if player.after_step is not None:
             player.after_step(parameters)
         self.updates[player.name] += 1
-        self._update_averages(player)
         return bad
 
     @contextmanager
@@ -209,15 +215,15 @@ class Adversarial(pl.LightningModule):
                 parameter.requires_grad_(True)
 
     @torch.no_grad()
-    def _update_averages(self, player: Player) -> None:
-        # An average over no more than what was seen: the first updates are not dragged by the initial weights.
-        count = self.updates[player.name]
-        decay = min(self.ema_decay or 0, (1 + count) / (10 + count))
-        for name in player.networks:
-            average = getattr(self, f"{name}_ema", None)
-            if average is None:
-                continue
-            network = getattr(self, name)
+    def _update_averages(self, player: Player, images: int) -> None:
+        """images: seen since the player's last update, over all ranks."""
+        names = [name for name in player.networks if getattr(self, f"{name}_ema", None) is not None]
+        if not names:
+            return
+        half_life = min(at(self.ema_half_life, self.images_seen), RAMP_UP * self.images_seen)
+        decay = 0.5 ** (images / max(half_life, 1e-8))
+        for name in names:
+            average, network = getattr(self, f"{name}_ema"), getattr(self, name)
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
             for kept, value in zip(average.buffers(), network.buffers(), strict=True):
                 kept.copy_(value)

@@ -98,6 +98,7 @@ class LatentGAN(TwoPlayers):
                 batch["image"],
                 images["fake"],
                 self.updates["d"],
+                self.images_seen,
             ),
         }
 

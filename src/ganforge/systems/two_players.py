@@ -17,7 +17,7 @@ class TwoPlayers(Adversarial):
     Both see the same generated images, under the name "fake". optimizer_g, optimizer_d: functions of parameters that
     return an optimizer. schedule_g, schedule_d: factor of the learning rate. clip_g, clip_d: largest gradient norm of a
     network, or None. clip_weights: the discriminator's weights are clipped to [-c, c] after each of its updates.
-    ema_decay: of the moving average of the generator, per update of it. The rest: see `Adversarial`.
+    The rest: see `Adversarial`.
     """
 
     def __init__(
