@@ -36,7 +36,7 @@ CASES = {
         partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, accumulate=3, clip_d=0.5),
         TinyImages,
     ),
-    "toy": (lambda: Toy(**networks(), ema_half_life=20), TinyPairs),
+    "toy": (lambda: Toy(**networks(), optimizer=partial(torch.optim.SGD, lr=1e-3), ema_half_life=20), TinyPairs),
 }
 # Five validation pictures: the processes do not have equally many.
 RUNS = {
