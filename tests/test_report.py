@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ganforge import report, runs
+from ganforge import curves, report, runs
 from ganforge.cli import main
 from ganforge.errors import UserError
 
@@ -261,7 +261,7 @@ def test_long_curves_keep_their_spikes(tmp_path):
     values[4321] = 50
     lines = [f"{4 * index},{index},{value}" for index, value in enumerate(values)]
     (tmp_path / "metrics.csv").write_text("\n".join(("images,step,train/g/adv", *lines)))
-    axis, found = report.curves(tmp_path / "metrics.csv", most=1000)
+    axis, found, _ = curves.read(tmp_path / "metrics.csv", most=1000)
     points = found["train/g/adv"]
     assert axis == "images" and 500 <= len(points) <= 1000
     assert (4 * 4321, 50) in points and points == sorted(points)

@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,10 +17,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from conftest import ROOT, TINY_PIX2PIX
-from ganforge import runs, status
+from ganforge import jobs, runs, status
 from ganforge.errors import UserError
 from ganforge.experiment import start
-from ganforge.sweeps import LONGEST_NAME, ended_by, label
+from ganforge.jobs import check_timeout, ended_by
+from ganforge.sweeps import LONGEST_NAME, label
 
 # Stands for train.py: it scores -(x - 3)^2, and fails in as many ways as x and how say.
 SCRIPT = """
@@ -58,6 +61,7 @@ defaults:
   - _self_
   - sweep: null
   - launcher: null
+  - override hydra/sweeper: ganforge
   - override hydra/job_logging: none
   - override hydra/hydra_logging: none
 x: 0
@@ -66,8 +70,6 @@ how: error
 kind: tiny
 resume: false
 hydra:
-  sweeper:
-    _target_: hydra_plugins.ganforge_sweeper.GanforgeSweeper
   callbacks:
     preflight:
       _target_: ganforge.preflight.Preflight
@@ -184,6 +186,91 @@ def test_a_sweep_that_was_killed_goes_on(sweep):
     assert set(states(sweep.folder).values()) == {"finished"}
 
 
+def test_a_job_over_its_time_is_stopped_and_the_others_go_on(sweep):
+    limit = ["x=1,2,3", "bad=2", "how=hang", "hydra.sweeper.job_timeout=0.2"]
+    result = sweep(*limit)
+    assert result.returncode == 1
+    assert states(sweep.folder) == {"x-1": "finished", "x-2": "interrupted", "x-3": "finished"}
+    assert "the first is x-2 (it took more than 0.2 minutes (hydra.sweeper.job_timeout))" in result.stderr
+    (sweep.folder / "repaired").touch()
+    assert sweep(*limit, "resume=true").returncode == 0
+    assert log(sweep.folder)[3:] == ["x-2 interrupted True"]
+    result = sweep("x=1,2", "hydra.sweeper.job_timeout=-1", "resume=true")
+    assert result.returncode == 1 and "hydra.sweeper.job_timeout=-1" in result.stderr
+
+
+def test_a_limit_of_a_job_is_a_number_of_minutes():
+    check_timeout(None), check_timeout(1), check_timeout(0.5)
+    for wrong in (0, -1, True, "1 h", float("inf"), float("nan")):
+        with pytest.raises(UserError, match="minutes"):
+            check_timeout(wrong)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signals that stop a process")
+@pytest.mark.parametrize("polite", [True, False])
+def test_a_process_that_was_stopped_is_named_and_ended_at_its_limit(tmp_path, monkeypatch, capsys, polite):
+    monkeypatch.setattr(jobs, "STOPPED", 0)
+    monkeypatch.setattr(jobs, "PATIENCE", 1 if not polite else 60)
+    handler = "lambda *_: sys.exit(7)" if polite else "signal.SIG_IGN"
+    code = (
+        f"import signal, sys, time; signal.signal(signal.SIGTERM, {handler}); print('on', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    assert jobs._wait(process, tmp_path / "x-1", 3) == (7 if polite else -signal.SIGKILL, True)
+    process.stdout.close()
+    said = capsys.readouterr().err
+    if sys.platform == "linux":
+        assert said.count("\n") == 1
+        assert said.startswith(f"waiting for x-1: its process {process.pid} is stopped; kill -CONT {process.pid}")
+
+
+def test_a_job_that_writes_nothing_is_named_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jobs, "QUIET", 0)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(4)"])
+    assert jobs._wait(process, tmp_path / "x-1", None) == (0, False)
+    assert capsys.readouterr().err.count("x-1: its process") == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="joblib")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_nothing_is_left_of_a_sweep_that_was_killed_with_its_jobs_side_by_side(sweep):
+    def left(session: int) -> list[int]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(path.name))
+        return found
+
+    killed = sweep.start("x=1,2", "bad=2", "how=hang", "launcher=joblib", "hydra.launcher.n_jobs=2")
+    wait_for(lambda: states(sweep.folder) == {"x-1": "finished", "x-2": "running"})
+    assert len(left(killed.pid)) >= 4  # the sweep, two workers, a job
+    killed.kill()
+    killed.communicate()
+    wait_for(lambda: not left(killed.pid), 20)
+    assert states(sweep.folder) == {"x-1": "finished", "x-2": "interrupted"}
+
+
+def test_a_job_whose_folder_leads_elsewhere_deletes_nothing_there(sweep, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "kept").touch()
+    status.write(victim, state="failed", error="before")
+    sweep.folder.mkdir()
+    (sweep.folder / "x-1").symlink_to(victim)
+    result = sweep("x=1,2", "resume=true")
+    assert result.returncode == 1
+    assert "a job's folder lies in its sweep" in result.stderr and result.stderr.count("\n") == 1
+    assert sorted(path.name for path in victim.iterdir()) == ["kept", "status.json"]
+    with pytest.raises(UserError, match="is a link"):
+        jobs.empty(sweep.folder / "x-1")
+
+
 def test_a_wrong_name_or_value_is_said_before_the_first_job(sweep):
     result = sweep("x=1,2", "kinds=large,small")
     assert result.returncode != 0
@@ -251,6 +338,134 @@ def test_a_search_goes_on_with_what_its_study_knows(sweep):
     }
     assert sweep(*overrides, "resume=true").returncode == 0
     assert len(trials(sweep.folder)) == 6 + len(repeated)
+
+
+def change(folder: Path, *commands: tuple) -> None:
+    """SQL in the study of a sweep."""
+    with sqlite3.connect(folder / "optuna.db") as database:
+        for command in commands:
+            database.execute(*command)
+    database.close()
+
+
+RUNNING = ("UPDATE trials SET state='RUNNING' WHERE number=0",)
+ATTRIBUTE = "INSERT OR REPLACE INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, ?, ?)"
+
+
+@optuna
+def test_a_study_of_someone_else_brings_no_overrides(sweep):
+    search = ["sweep=parabola", "sweep.n_trials=2", "x=choice(1,2)"]
+    assert sweep(*search).returncode == 0
+    [first] = sweep.folder.glob("0__*")
+    shutil.rmtree(first)
+    change(sweep.folder, RUNNING, (ATTRIBUTE, ("overrides", '["x=7", "kind=theirs", "+a={_target_: os.getcwd}"]')))
+    result = sweep(*search, "resume=true")
+    assert result.returncode == 0, result.stderr
+    written = (first / ".hydra/overrides.yaml").read_text()
+    assert written == f"- sweep=parabola\n- sweep.n_trials=2\n- x={first.name[-1]}\n"
+    assert len(states(sweep.folder)) == 2
+
+
+@optuna
+@pytest.mark.parametrize(
+    ("commands", "message"),
+    [
+        ([(ATTRIBUTE, ("folder", '"../victim"'))], "of the folder '../victim'"),
+        ([(ATTRIBUTE, ("folder", '"0__x-9"'))], "of the folder '0__x-9'"),
+        ([(ATTRIBUTE, ("folder", '["victim"]'))], "of the folder"),
+        (
+            [
+                (
+                    "UPDATE trial_params SET distribution_json=?, param_value=0 WHERE trial_id=1",
+                    ('{"name": "CategoricalDistribution", "attributes": {"choices": ["1,kind=theirs"]}}',),
+                )
+            ],
+            "x=1,kind=theirs of trial 0 is not of it",
+        ),
+        ([("UPDATE trial_params SET param_name='kind' WHERE trial_id=1",)], "trial 0 has values of kind"),
+    ],
+)
+def test_a_study_of_someone_else_names_no_folder_and_no_other_value(sweep, tmp_path, commands, message):
+    (tmp_path / "victim").mkdir()
+    status.write(tmp_path / "victim", state="failed", error="before")
+    (tmp_path / "victim/kept").touch()
+    search = ["sweep=parabola", "sweep.n_trials=2", "x=choice(1,2)"]
+    assert sweep(*search).returncode == 0
+    change(sweep.folder, RUNNING, *commands)
+    result = sweep(*search, "resume=true")
+    assert result.returncode == 1 and message in result.stderr
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert (tmp_path / "victim/kept").exists() and len(log(sweep.folder)) == 2
+
+
+@optuna
+def test_a_study_of_the_former_version_goes_on(sweep):
+    search = ["sweep=parabola", "sweep.n_trials=2", "x=interval(0,8)"]
+    assert sweep(*search).returncode == 0
+    [trial, _] = trials(sweep.folder)
+    stored = ("overrides", f'["x={trial.params["x"]!r}"]')
+    change(sweep.folder, ("UPDATE trials SET state='FAIL' WHERE number=0",), (ATTRIBUTE, stored))
+    assert sweep(*search, "resume=true").returncode == 0
+    assert trials(sweep.folder)[2].user_attrs == {"folder": trial.user_attrs["folder"]}
+    assert len(states(sweep.folder)) == 2
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:9000])
+
+
+def replace_by_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def replace_by_link(file: Path) -> None:
+    other = file.parent.parent / "other.db"
+    file.rename(other)
+    file.symlink_to(other)
+
+
+def lock(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+@optuna
+@pytest.mark.parametrize(
+    ("damages", "message"),
+    [
+        (truncate, "study cannot be used"),
+        (lambda file: file.write_text("no database, but long enough to look like one " * 99), "not a database"),
+        (lambda file: change(file.parent, ("CREATE VIEW v AS SELECT 1",)), "holds views or triggers"),
+        (lambda file: change(file.parent, ("UPDATE alembic_version SET version_num='v0'",)), "cannot be used"),
+        (lambda file: change(file.parent, ("UPDATE study_directions SET direction='UP'",)), "cannot be used"),
+        (replace_by_pipe, "a link or a pipe"),
+        (replace_by_link, "a link or a pipe"),
+        (lock, "database is locked); another process holds it"),
+    ],
+)
+def test_a_study_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, damages, message):
+    import optuna
+
+    from ganforge import search
+
+    monkeypatch.setattr(search, "BUSY", 0.1)
+    optuna.create_study(study_name="sweep", storage=search.storage(tmp_path)).add_trial(
+        optuna.trial.create_trial(value=1.0)
+    )
+
+    def use() -> None:
+        with search.reading(tmp_path):
+            study = optuna.load_study(study_name="sweep", storage=search.storage(tmp_path))
+            study.tell(study.ask().number, 1.0)
+
+    damaged = damages(tmp_path / "optuna.db")
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        use()
+    assert "\n" not in str(caught.value) and str(tmp_path / "optuna.db") in str(caught.value)
+    if damaged is not None and hasattr(damaged, "close"):
+        damaged.close()
 
 
 @optuna
@@ -378,3 +593,24 @@ def test_a_job_refuses_to_look_for_the_wrong_end(configured, study, tmp_path):
     with pytest.raises(SystemExit, match="val/bond_f1 is to maximize"):
         start(configured(SEARCHED, "sweep/run"))
     assert status.read(tmp_path / "sweep/run")["mode"] == "max"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_further_processes_of_a_run_end_with_the_first():
+    child = (
+        "import time; from ganforge.jobs import stop_with_parent; stop_with_parent();"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import os, subprocess, sys, time\n"
+        "environment = {**os.environ, 'LOCAL_RANK': '1'}\n"
+        "process = subprocess.Popen([sys.executable, '-c', sys.argv[1]], env=environment)\n"
+        "print(process.pid, flush=True)\ntime.sleep(60)"
+    )
+    command = [sys.executable, "-c", parent, child]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        pid = int(process.stdout.readline())
+        assert process.stdout.readline() == "up\n"
+        process.kill()
+        process.wait()
+        wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z (" in Path(f"/proc/{pid}/status").read_text(), 10)

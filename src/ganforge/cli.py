@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import ganforge
 from ganforge.errors import UserError
+from ganforge.untrusted import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error, lines=True)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what was written is complete", file=sys.stderr)
@@ -229,7 +230,7 @@ def _report(options: argparse.Namespace) -> None:
     from ganforge.report import write
 
     path = write(options.folder, output=options.output, overwrite=options.overwrite)
-    print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"report: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from ganforge import untrusted
 from ganforge.errors import UserError, require
 from ganforge.folders import replace
 
@@ -293,7 +295,8 @@ class RunWandB(Board):
         import wandb
 
         file = self.folder / "wandb_id"
-        known = file.read_text().strip() if file.is_file() else ""
+        known = (untrusted.read_text(self.folder, "wandb_id") or "").strip()
+        known = known if re.fullmatch(r"[\w-]{1,64}", known) else ""
         chosen = {**self.options, "id": known or None, "resume": "allow"}
         if "WANDB_SWEEP_ID" in os.environ:  # its agent chooses
             chosen |= {"project": None, "entity": None, "id": None, "resume": None}
@@ -310,7 +313,8 @@ class RunWandB(Board):
             )
         except wandb.Error as error:
             raise UserError(f"logger=wandb: {error}; logger.wandb.mode=offline writes files for later") from error
-        file.write_text(f"{self._run.id}\n")
+        with replace(file) as written:
+            written.write(f"{self._run.id}\n".encode())
         self._run.define_metric("images")
         self._run.define_metric("*", step_metric="images")
         if self._run.resumed:

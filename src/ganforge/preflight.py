@@ -9,13 +9,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from ganforge import lock, processes, status
+from ganforge import lock, processes, status, untrusted
 from ganforge.errors import UserError
 from ganforge.folders import make_writable
-from ganforge.sweeps import stop_with_parent
+from ganforge.jobs import stop_with_parent
 
 # Settings that say how a run is started, not what it is.
 STARTING = ("resume", "ckpt_path", "run_dir")
@@ -132,8 +130,8 @@ def check_folder(folder: Path, name: str, may_go_on: bool = False) -> None:
 
 def newest_unfinished(folder: Path, config: DictConfig) -> Path | None:
     """Of the runs in `folder` with the settings of `config`, the newest that has not ended, else the newest."""
-    wanted = _settings(config)
-    same = [run.parent for run in folder.glob("*/.hydra") if _settings(_read(run / "config.yaml")) == wanted]
+    wanted = untrusted.plain(_settings(OmegaConf.to_container(config, resolve=False, enum_to_str=True)))
+    same = [run for run in _folders(folder) if _settings(untrusted.read_yaml(run, ".hydra/config.yaml")) == wanted]
     same.sort(key=lambda run: run.name)
     unfinished = [run for run in same if (status.read(run) or {}).get("state") not in ("finished", "pruned")]
     return (unfinished or same or [None])[-1]
@@ -141,28 +139,25 @@ def newest_unfinished(folder: Path, config: DictConfig) -> Path | None:
 
 def newest_sweep(folder: Path, config: DictConfig) -> Path | None:
     """Of the sweeps in `folder` with the overrides of `config`, the newest."""
-    wanted = _overrides(config)
-    same = [path.parent for path in folder.glob(f"*/{SWEEP}") if _overrides(_read(path)) == wanted]
+    wanted = _overrides(OmegaConf.to_container(config, resolve=False))
+    same = [sweep for sweep in _folders(folder) if _overrides(untrusted.read_yaml(sweep, SWEEP)) == wanted]
     return max(same, key=lambda sweep: sweep.name, default=None)
 
 
+def _folders(folder: Path) -> list[Path]:
+    """Below `folder`; links, which lead elsewhere, are not gone on with."""
+    return [path for path in folder.glob("*") if path.is_dir() and not path.is_symlink()]
+
+
 def _overrides(config: Any) -> list[str] | None:
-    try:
-        given = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    except (AttributeError, OmegaConfBaseException, ValueError):
+    for name in ("hydra", "overrides", "task"):
+        config = config.get(name) if isinstance(config, dict) else None
+    if not isinstance(config, list):
         return None
-    return sorted(override for override in given if not override.startswith(("resume=", "launcher")))
+    return sorted(str(override) for override in config if not str(override).startswith(("resume=", "launcher")))
 
 
-def _read(path: Path) -> Any:
-    try:
-        return OmegaConf.load(path)
-    except (OSError, OmegaConfBaseException, ValueError, YAMLError):
+def _settings(config: Any) -> dict[str, Any] | None:
+    if not isinstance(config, dict):
         return None
-
-
-def _settings(config: Any) -> Any:
-    if not isinstance(config, DictConfig):
-        return None
-    plain = OmegaConf.to_container(config, resolve=False)
-    return {name: value for name, value in plain.items() if name not in (*STARTING, "hydra")}
+    return {name: value for name, value in config.items() if name not in (*STARTING, "hydra")}

@@ -1,10 +1,11 @@
 """A run or a sweep as one HTML file, read in a browser without a network: numbers, pictures, curves, settings."""
 
 import base64
-import csv
 import io
+import itertools
 import json
 import math
+import os
 import re
 import shlex
 from collections import Counter
@@ -17,10 +18,11 @@ from typing import Any
 from PIL import Image
 
 import ganforge
-from ganforge import runs, summary
+from ganforge import curves, runs, summary, untrusted
 from ganforge.errors import UserError, require
 from ganforge.folders import make_writable, replace
 from ganforge.runs import Run
+from ganforge.untrusted import printable
 
 HERE = Path(__file__).parent
 # The page may run what is inside it and load nothing from outside, whatever the files of a run contain.
@@ -31,6 +33,10 @@ POINTS = 2000  # of a curve, at most
 POINTS_OF_JOB = 250  # of a curve of one of many runs
 WIDTH_OF_JOB = 720  # px; pictures of one of many runs are made this small
 WIDTH_OF_THUMBNAIL = 240  # px
+MOST_NUMBERS = 2000  # of results.json, in tables
+MOST_COLUMNS = 50  # of settings, in a ranking
+MOST_BYTES = 64_000_000  # of a picture
+MOST_PIXELS = 64_000_000
 
 # Curves by the first pattern that their name begins with, in the order of the page.
 PANELS = (
@@ -44,7 +50,6 @@ PANELS = (
     ("lr/", "learning rates"),
 )
 ORDER = ["train/g: loss terms", "train/d: loss terms"]
-AXES = {"images", "step", "epoch"}
 COUNTS = ("/images", "generated_images", "/networks")
 # What results.json says of a run elsewhere than under "environment".
 ELSEWHERE = {
@@ -61,7 +66,7 @@ class Html(str):
 def element(name: str, *children: Any, **attributes: Any) -> Html:
     """<name attribute="...">children</name>; `class_` is class, `data_x` is data-x, and None is no attribute."""
     said = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(printable(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -69,7 +74,9 @@ def element(name: str, *children: Any, **attributes: Any) -> Html:
 
 
 def join(children: Iterable[Any]) -> Html:
-    return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children))
+    return Html(
+        "".join(child if isinstance(child, Html) else escape(printable(child, lines=True)) for child in children)
+    )
 
 
 def write(folder: str | Path, *, output: str | Path | None = None, overwrite: bool = False) -> Path:
@@ -109,6 +116,7 @@ def of_sweep(found: Sequence[Run], title: str) -> str:
     """The page of several runs: ranked, compared, then each."""
     ranked = runs.rank(found)
     keys = runs.differing(ranked)
+    more, keys = len(keys) - MOST_COLUMNS, keys[:MOST_COLUMNS]
     states = Counter(run.state for run in ranked)
     said = ", ".join(f"{states[state]} {state}" for state in runs.STATES if states[state])
     lead = [f"{len(ranked)} runs: {said}." if len(ranked) > 1 else f"1 run: {said}."]
@@ -116,7 +124,10 @@ def of_sweep(found: Sequence[Run], title: str) -> str:
     if best.score is not None:
         better = {"min": "smaller", "max": "larger"}[best.mode or "min"]
         lead.append(f"The best: {best.name}, with {best.monitor} {best.score:.4g} ({better} is better).")
-    common = [override for override in ranked[0].overrides if all(override in run.overrides for run in ranked)]
+    if more > 0:
+        lead.append(f"They differ in {more} more settings: ganforge runs --csv.")
+    in_all = set(ranked[0].overrides).intersection(*(run.overrides for run in ranked))
+    common = [override for override in ranked[0].overrides if override in in_all]
     head = element(
         "header",
         element("h1", title),
@@ -230,7 +241,7 @@ def _remarks(run: Run) -> list[Html]:
     elif run.error:
         said.append(("error", str(run.error)))
     if run.state == "interrupted":
-        again = _command([*run.overrides, f"hydra.run.dir={run.folder}", "resume=true"])
+        again = _command(run.overrides, f"hydra.run.dir={run.folder}", "resume=true")
         said.append(("warning", f"The run was interrupted. To go on: {again}"))
     if run.state == "running":
         said.append(("note", "The run goes on; this is what it had written when the report was made."))
@@ -241,28 +252,34 @@ def _remarks(run: Run) -> list[Html]:
     warned = run.results.get("warnings")
     said += [("warning", str(text)) for text in warned] if isinstance(warned, list) else []
     missing = [
-        name for name in (".hydra/config.yaml", "metrics.csv", "results.json") if not (run.folder / name).is_file()
+        name
+        for name in (".hydra/config.yaml", "metrics.csv", "results.json")
+        if not untrusted.is_file(run.folder, name)
     ]
     if run.state != "finished" and "results.json" in missing:
         missing.remove("results.json")  # a run writes it when it finishes
     if missing:
         said.append(("warning", f"Missing in the run's folder: {', '.join(missing)}"))
     for name, content in ((".hydra/config.yaml", run.config), ("results.json", run.results)):
-        if (run.folder / name).is_file() and not content:
+        if untrusted.is_file(run.folder, name) and not content:
             said.append(("warning", f"{name} cannot be read."))
     return [element("p", text, class_=f"remark {kind}") for kind, text in said]
 
 
 def _results(run: Run, heading: str) -> Html:
     """The tables of `ganforge.summary`."""
-    names = summary.test_names(run.results)
+    results = dict(itertools.islice(run.results.items(), MOST_NUMBERS))
+    names = summary.test_names(results)
     if not names:
         return Html("")
     try:
-        tables, notes = summary.of(run.results, names), summary.notes(run.results, names)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return element("p", f"results.json was changed: its numbers make no table ({error!r})", class_="remark warning")
+        tables, notes = summary.of(results, names), summary.notes(results, names)
+    except Exception as error:  # whatever stands in a file
+        said = untrusted.shortened(repr(error))
+        return element("p", f"results.json was changed: its numbers make no table ({said})", class_="remark warning")
     blocks = []
+    if len(run.results) > MOST_NUMBERS:
+        blocks.append(element("p", f"The first {MOST_NUMBERS} of {len(run.results):,} numbers.", class_="note"))
     for numbers in tables:
         if not numbers.rows:
             continue
@@ -295,58 +312,58 @@ def _scroll(*children: Any) -> Html:
 
 
 def _pictures(run: Run, small: bool) -> Html:
-    folder = run.folder / "samples"
     last = last_grid(run)
     data = run.config.get("data")
     paired = isinstance(data, dict) and "source_channels" in data
     said = "source, generated, target" if paired else "drawn from the same noise each time"
     kept = []
     if last is not None:
-        seen = re.search(r"\d+", last.stem)
+        seen = re.search(r"\d+", last)
         kept.append((last, f"after {int(seen[0]):,} images: {said}" if seen else said, 640))
     if not small:
-        kept.append((folder / "evolution.gif", "at each validation, from the first to the last", 512))
+        kept.append(("samples/evolution.gif", "at each validation, from the first to the last", 512))
     said = (
         "source, then generated from the first validation to the last, then target"
         if paired
         else "from the first validation to the last"
     )
-    kept.append((folder / "evolution.png", said, 1280))
+    kept.append(("samples/evolution.png", said, 1280))
     if not small:
         said = "samples that are nearest to a training picture (left), and these training pictures"
-        kept.append((folder / "nearest.png", said, 640))
-    figures = [_figure(path, said, width, small) for path, said, width in kept if path.is_file()]
+        kept.append(("samples/nearest.png", said, 640))
+    figures = [
+        _figure(run, name, said, width, small) for name, said, width in kept if os.path.lexists(run.folder / name)
+    ]
     return element("div", *figures, class_="pictures") if figures else Html("")
 
 
-def last_grid(run: Run) -> Path | None:
-    """The newest of the pictures that a run wrote at its validations."""
-    found = sorted((run.folder / "samples").glob("images_*.png"))
-    return found[-1] if found else None
+def last_grid(run: Run) -> str | None:
+    """The newest of the pictures that a run wrote at its validations, from its folder."""
+    found = sorted(path.name for path in (run.folder / "samples").glob("images_*.png"))
+    return f"samples/{found[-1]}" if found else None
 
 
-def _figure(path: Path, caption: str, width: int, small: bool) -> Html:
+def _figure(run: Run, name: str, caption: str, width: int, small: bool) -> Html:
     """A picture, as many times its size as fits `width` px, that a click shows in full where it is larger."""
     try:
-        picture, shown = _picture(path, caption, width, WIDTH_OF_JOB if small else None)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return element("p", f"samples/{path.name} cannot be read ({error})", class_="remark warning")
+        picture, shown = _picture(run, name, caption, width, WIDTH_OF_JOB if small else None)
+    except Exception as error:  # whatever stands in a file
+        return element("p", f"{name} cannot be read ({error})", class_="remark warning")
     return element(
         "figure",
         element("button", picture, type="button", class_="zoom", title="in full size"),
-        element("figcaption", element("b", f"{path.name} "), caption),
+        element("figcaption", element("b", f"{name.removeprefix('samples/')} "), caption),
         style=f"width: {max(shown, 240)}px",
     )
 
 
-def _picture(path: Path, alternative: str, width: int, reduce: int | None = None) -> tuple[Html, int]:
+def _picture(run: Run, name: str, alternative: str, width: int, reduce: int | None = None) -> tuple[Html, int]:
     """<img> with the file in it, made smaller where it is wider than `reduce` px or more than 100 kB; and its width."""
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as picture:
+    content = untrusted.read_bytes(run.folder, name, MOST_BYTES)
+    with Image.open(io.BytesIO(content), formats=tuple(KINDS)) as picture:
+        size, kind = picture.size, KINDS[str(picture.format)]
+        require(math.prod(size) <= MOST_PIXELS, f"it has {size[0]} × {size[1]} pixels")
         picture.load()
-        kind = KINDS.get(str(picture.format))
-        require(kind is not None, f"{picture.format} is not shown by browsers")
-        size = picture.size
         if reduce is not None and (size[0] > reduce or len(content) > 100_000):
             factor = min(1.0, reduce / size[0])
             reduced = picture.convert("RGB").resize(
@@ -357,50 +374,10 @@ def _picture(path: Path, alternative: str, width: int, reduce: int | None = None
             kind, content, size = "image/webp", written.getvalue(), reduced.size
     times = max(1, min(4, width // size[0], 900 // size[1]))
     image = Html(
-        f'<img src="data:{kind};base64,{base64.b64encode(content).decode()}" alt="{escape(alternative)}" '
+        f'<img src="data:{kind};base64,{base64.b64encode(content).decode()}" alt="{escape(printable(alternative))}" '
         f'width="{size[0] * times}" height="{size[1] * times}"{" class=pixels" if times > 1 else ""}>'
     )
     return image, size[0] * times
-
-
-def curves(path: Path, most: int = POINTS) -> tuple[str, dict[str, list[tuple[float, float]]]]:
-    """metrics.csv as ("images" or "step", {name: points}); a point is (that count, value) of a row that has both.
-
-    Of long curves `most` points are kept: the smallest and the largest of every stretch, so that no spike is lost.
-    """
-    try:
-        text = path.read_text(errors="replace").replace("\0", "")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except (OSError, csv.Error):
-        rows = []
-    axis = "images" if any(row.get("images") for row in rows) else "step"
-    found: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        x = _number(row.get(axis))
-        for name, text in row.items():
-            y = _number(text)
-            if x is not None and y is not None and name and name not in AXES:
-                found.setdefault(name, []).append((x, y))
-    return axis, {name: _thin(points, most) for name, points in found.items()}
-
-
-def _number(text: Any) -> float | None:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _thin(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    if len(points) <= most:
-        return points
-    stretch = math.ceil(2 * len(points) / most)
-    kept = []
-    for start in range(0, len(points), stretch):
-        part = range(start, min(start + stretch, len(points)))
-        kept += sorted({min(part, key=lambda i: points[i][1]), max(part, key=lambda i: points[i][1])})
-    return [points[index] for index in kept]
 
 
 def panel(name: str) -> str:
@@ -412,7 +389,7 @@ def panel(name: str) -> str:
 
 
 def _curves(run: Run, most: int) -> Html:
-    axis, found = curves(run.folder / "metrics.csv", most)
+    axis, found, left_out = curves.read(run.folder / "metrics.csv", most)
     panels: dict[str, list[str]] = {}
     for name in found:
         if not name.endswith(COUNTS):
@@ -429,7 +406,8 @@ def _curves(run: Run, most: int) -> Html:
         figures.append(_plot(title, {"kind": "lines", "axis": axis, "lines": lines, "end": end, "best": mark}))
     if not figures:
         return Html("")
-    return join((_switch(), element("div", *figures, class_="panels")))
+    note = [element("p", f"Of metrics.csv {left_out} are left out.", class_="remark warning")] if left_out else []
+    return join((*note, _switch(), element("div", *figures, class_="panels")))
 
 
 def _short(name: str, title: str, n: int) -> str:
@@ -479,17 +457,25 @@ def _settings(run: Run) -> Html:
     if run.choices:
         rows = [(group, choice) for group, choice in run.choices.items() if choice is not None]
         blocks.append(_details("Choices", _pairs(rows)))
-    try:
-        text = (run.folder / ".hydra/config.yaml").read_text(errors="replace")
-    except OSError:
-        text = ""
+    text = untrusted.read_text(run.folder, ".hydra/config.yaml")
     if text:
         blocks.append(_details("All settings", element("pre", text)))
     return join(blocks)
 
 
-def _command(overrides: Sequence[str]) -> str:
-    return " ".join(("python train.py", *(shlex.quote(override) for override in overrides)))
+def _command(overrides: Sequence[str], *own: str) -> str:
+    """To be typed; nothing that would run other code than this project's, should the overrides be someone else's."""
+    odd = next((override for override in overrides if not _is_safe(override)), None)
+    if odd is not None:
+        return f"(no command: read first what this one does: {untrusted.shortened(odd)})"
+    return " ".join(("python train.py", *(shlex.quote(override) for override in (*overrides, *own))))
+
+
+def _is_safe(override: str) -> bool:
+    """Whether it is no option, names no class from outside and changes no folder that configs come from."""
+    named = re.fullmatch(r"[\w.+~/@]*\._target_=ganforge\.[\w.]+", override)
+    foreign = "_target_" in override or "${" in override or re.match(r"[-+~]*(-|hydra)", override)
+    return override.isprintable() and (named is not None or not foreign)
 
 
 def _details(title: str, content: Html) -> Html:
@@ -525,16 +511,15 @@ def environment(run: Run) -> dict[str, str]:
 
 def _card(run: Run) -> dict[str, Any]:
     """What the last checkpoint of a run says of versions and data; nothing where there is none."""
-    path = run.folder / "checkpoints/last.ckpt"
-    if not path.is_file():
+    if not untrusted.is_file(run.folder, "checkpoints/last.ckpt"):
         return {}
     from ganforge import checkpoint
 
     try:
-        card = checkpoint.load(path)["ganforge"]
-    except UserError:
+        card = checkpoint.load(run.folder / "checkpoints/last.ckpt")["ganforge"]
+        versions = card.get("versions")
+    except (UserError, AttributeError):
         return {}
-    versions = card.get("versions")
     said = {"data_fingerprint": card.get("data_fingerprint"), **(versions if isinstance(versions, dict) else {})}
     return {key: value for key, value in said.items() if value is not None}
 
@@ -569,17 +554,19 @@ def _ranking(ranked: Sequence[Run], keys: Sequence[str]) -> Html:
 
 
 def _sortable(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Not NaN, nor so large that differences and ratios are no numbers."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and (value == 0 or 1e-100 < abs(value) < 1e100) else None
 
 
 def _cards(ranked: Sequence[Run]) -> Html:
     cards = []
     for place, run in enumerate(ranked, 1):
-        path = last_grid(run)
+        name = last_grid(run)
         try:
-            picture = _picture(path, run.name, WIDTH_OF_THUMBNAIL, WIDTH_OF_THUMBNAIL)[0] if path else None
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            continue  # the run's own section says so
+            picture = _picture(run, name, run.name, WIDTH_OF_THUMBNAIL, WIDTH_OF_THUMBNAIL)[0] if name else None
+        except Exception:  # the run's own section says so
+            continue
         if picture:
             score = "" if run.score is None else f" · {run.score:.4g}"
             caption = element("span", element("b", f"{place}. "), f"{run.name}{score}")
@@ -603,7 +590,7 @@ def _compared(ranked: Sequence[Run], keys: Sequence[str]) -> Html:
         blocks.append(_plot(title, shown, class_="panel wide"))
     lines, axis = [], "images"
     for rank, run in enumerate(scored):
-        axis, found = curves(run.folder / "metrics.csv", POINTS_OF_JOB)
+        axis, found, _ = curves.read(run.folder / "metrics.csv", POINTS_OF_JOB)
         if monitor in found:
             lines.append(_line(run.name, found[monitor], rank=1 - rank / max(1, len(scored) - 1)))
     if lines:

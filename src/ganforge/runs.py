@@ -11,8 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ganforge import status
+from ganforge import status, untrusted
 from ganforge.errors import UserError, require
+from ganforge.untrusted import printable, shortened
 
 # The order of a ranking: what has a result comes first.
 STATES = ("finished", "pruned", "running", "interrupted", "failed", "unknown")
@@ -21,6 +22,7 @@ MARKS = (".hydra/config.yaml", status.FILE, "results.json", "metrics.csv")
 PLACE = {"name", "run_dir", "resume", "ckpt_path", "sweep", "launcher"}
 LONGEST_COLUMN = 32
 MOST_COLUMNS = 8  # of settings, in a terminal
+LONGEST_ERROR = 2000  # characters, in a terminal
 # Of runs that did not write down whether a small or a large number is better.
 LARGER_IS_BETTER = re.compile(r"f1|exact|^is\b|psnr|ssim|accuracy|precision|recall")
 
@@ -61,7 +63,8 @@ class Run:
             return float(self.results["duration_s"])
         began = _time(self.status.get("began"))
         ended = _time(self.status.get("ended")) or (datetime.now(timezone.utc) if self.state == "running" else None)
-        return max(0.0, (ended - began).total_seconds()) if began and ended else None
+        # A clock that was set back in between tells nothing.
+        return (ended - began).total_seconds() if began and ended and ended >= began else None
 
     @property
     def error(self) -> str | None:
@@ -91,17 +94,17 @@ def read(folder: str | Path) -> Run:
     """The run in a folder, whatever is missing or broken there."""
     folder = Path(folder)
     run = Run(folder=folder, name=folder.resolve().name)
-    run.config = _yaml(folder / ".hydra/config.yaml", dict)
-    run.overrides = [str(override) for override in _yaml(folder / ".hydra/overrides.yaml", list)]
+    run.config = _of_type(untrusted.read_yaml(folder, ".hydra/config.yaml"), dict)
+    run.overrides = [str(override) for override in _of_type(untrusted.read_yaml(folder, ".hydra/overrides.yaml"), list)]
     run.choices = _choices(folder)
-    run.results = _json(folder / "results.json")
-    run.status = _status(folder)
+    run.results = _of_type(untrusted.read_json(folder, "results.json"), dict)
+    run.status = status.read(folder) or {}
     best = [key for key in run.results if key.startswith("best/val/")]
     run.state = run.status.get("state") or ("finished" if best else "unknown")
     run.monitor = run.status.get("monitor") or (best[0].removeprefix("best/") if best else None)
     if run.monitor:
         guessed = "max" if LARGER_IS_BETTER.search(run.monitor.removeprefix("val/")) else "min"
-        run.mode = run.status["mode"] if run.status.get("mode") in ("min", "max") else guessed
+        run.mode = run.status.get("mode") or guessed
     for found in (run.status.get("score"), run.results.get(f"best/{run.monitor}")):
         if run.score is None and _is_number(found):
             run.score = float(found)
@@ -133,17 +136,21 @@ def differing(runs: Sequence[Run]) -> list[str]:
     A setting that was given on the command line of one of the runs always counts.
     """
     given = {_key(override) for run in runs for override in run.overrides}
-    differ = [key for key in _union(run.choices for run in runs) if _values(runs, key, choices=True) > 1]
+    # A run without any setting, whose files are lost, does not count.
+    choices = [run.choices for run in runs if run.choices]
+    configs = [flatten(run.config) for run in runs if run.config]
+    differ = [key for key in _union(choices) if _differs(choices, key)]
     # A recipe decides everything that was not given, and the file in tuned/ follows from model and data.
     recipes = "experiment" in differ
     differ = [key for key in differ if key in given or (key == "experiment" if recipes else key != "tuned")]
     follows = tuple(f"{key.replace('/', '.')}." for key in differ)
-    for key in _union(flatten(run.config) for run in runs):
-        if key.split(".")[0] in PLACE or key in differ:
+    known = set(differ)
+    for key in _union(configs):
+        if key.split(".")[0] in PLACE or key in known:
             continue
         if (recipes or key.startswith(follows)) and key not in given:
             continue
-        if _values(runs, key) > 1:
+        if _differs(configs, key):
             differ.append(key)
     return differ
 
@@ -207,6 +214,7 @@ def sort(runs: Iterable[Run], key: str) -> list[Run]:
 def columns(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """A row a run: name, state, score, monitor, images, duration in seconds, and the settings that differ."""
     keys = differing(runs) if keys is None else keys
+    settings = [run.settings for run in runs]
     return [
         {
             "name": run.name,
@@ -215,9 +223,9 @@ def columns(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[dict
             "monitor": run.monitor,
             "images": run.images,
             "duration": run.duration,
-            **{key: run.settings.get(key) for key in keys},
+            **{key: values.get(key) for key in keys},
         }
-        for run in runs
+        for run, values in zip(runs, settings, strict=True)
     ]
 
 
@@ -225,8 +233,8 @@ def as_csv(runs: Sequence[Run]) -> str:
     rows = columns(runs)
     written = io.StringIO()
     writer = csv.DictWriter(written, fieldnames=list(rows[0]) if rows else ["name"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({key: printable(key) for key in writer.fieldnames})
+    writer.writerows({key: _text(value) for key, value in row.items()} for row in rows)
     return written.getvalue()
 
 
@@ -241,7 +249,6 @@ def table(runs: Sequence[Run], title: str | None = None) -> Any:
     """A rich table, in the order of `runs`."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     keys = differing(runs)
     left_out, keys = keys[MOST_COLUMNS:], keys[:MOST_COLUMNS]
@@ -254,12 +261,12 @@ def table(runs: Sequence[Run], title: str | None = None) -> Any:
         "run", overflow="fold", min_width=min(LONGEST_COLUMN, max((len(run.name) for run in runs), default=0))
     )
     shown.add_column("state", no_wrap=True)
-    shown.add_column(monitors.copy().pop() if len(monitors) == 1 else "score", justify="right", no_wrap=True)
+    shown.add_column(_cell(monitors.copy().pop() if len(monitors) == 1 else "score"), justify="right", no_wrap=True)
     for name in ("images", "time"):
         shown.add_column(name, justify="right", no_wrap=True)
     short = _short(keys)
     for key in keys:
-        shown.add_column(short[key], justify="right", overflow="fold")
+        shown.add_column(_cell(short[key]), justify="right", overflow="fold")
     for number, run in enumerate(runs, 1):
         score = "" if run.score is None else f"{run.score:.4g}"
         if score and len(monitors) > 1:
@@ -267,7 +274,7 @@ def table(runs: Sequence[Run], title: str | None = None) -> Any:
         settings = run.settings
         cells = [str(number), run.name, run.state, score, "" if run.images is None else f"{run.images:,}"]
         cells += [clock(run.duration), *(plain(settings.get(key)) for key in keys)]
-        shown.add_row(*(Text(cell) for cell in cells))
+        shown.add_row(*(_cell(cell) for cell in cells))
     return shown
 
 
@@ -316,7 +323,8 @@ def show(
 
     console = Console()
     if not chosen:
-        console.print(f"none of {len(found)} runs meets {' '.join(filters)}", soft_wrap=True, markup=False)
+        wanted = printable(" ".join(filters))
+        console.print(f"none of {len(found)} runs meets {wanted}", soft_wrap=True, markup=False)
         return
     print_table(chosen, console)
 
@@ -326,7 +334,8 @@ def print_table(runs: Sequence[Run], console: Any) -> None:
     console.print(table(runs))
     for number, run in enumerate(runs, 1):
         if run.error:
-            console.print(f"{number}: {run.error}", soft_wrap=True, markup=False, highlight=False)
+            said = shortened(run.error, LONGEST_ERROR)
+            console.print(f"{number}: {said}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _show_difference(one: Run, other: Run, *, output: str) -> None:
@@ -336,25 +345,38 @@ def _show_difference(one: Run, other: Run, *, output: str) -> None:
         return
     if output == "csv":
         writer = csv.writer(written := io.StringIO(), lineterminator="\n")
-        writer.writerows([("setting", one.name, other.name), *((key, *values) for key, values in found.items())])
+        rows = [("setting", one.name, other.name), *((key, *values) for key, values in found.items())]
+        writer.writerows([_text(value) for value in row] for row in rows)
         print(written.getvalue(), end="")
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     console = Console()
     if not found:
-        console.print(f"{one.name} and {other.name} have equal settings", soft_wrap=True, markup=False)
+        names = f"{printable(one.name)} and {printable(other.name)}"
+        console.print(f"{names} have equal settings", soft_wrap=True, markup=False)
         return
     shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("")
     for run in (one, other):
-        shown.add_column(Text(run.name), overflow="fold")
+        shown.add_column(_cell(run.name), overflow="fold")
     for key, values in found.items():
-        shown.add_row(Text(key), *(Text("" if value is None else str(value)) for value in values))
+        shown.add_row(_cell(key), *(_cell("" if value is None else value) for value in values))
     console.print(shown)
+
+
+def _cell(value: Any) -> Any:
+    """Of a table in a terminal."""
+    from rich.text import Text
+
+    return Text(shortened(value))
+
+
+def _text(value: Any) -> Any:
+    """Of a line of CSV: a number as it is."""
+    return value if value is None or isinstance(value, int | float) else printable(value)
 
 
 def _named(name: str, folder: str | Path) -> Run:
@@ -402,10 +424,8 @@ def _union(dicts: Iterable[dict]) -> list:
     return list(dict.fromkeys(key for one in dicts for key in one))
 
 
-def _values(runs: Sequence[Run], key: str, choices: bool = False) -> int:
-    """How many different values runs have. A run without any setting, whose files are lost, does not count."""
-    of = [run.choices if choices else flatten(run.config) for run in runs if (run.choices if choices else run.config)]
-    return len({json.dumps(values.get(key), default=str, sort_keys=True) for values in of})
+def _differs(of: Sequence[dict[str, Any]], key: str) -> bool:
+    return len({json.dumps(values.get(key), default=str, sort_keys=True) for values in of}) > 1
 
 
 def _key(override: str) -> str:
@@ -414,7 +434,7 @@ def _key(override: str) -> str:
 
 def _natural(text: str) -> list:
     """Sorts 2 before 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,30})", text) if part]
 
 
 def _is_number(value: Any) -> bool:
@@ -424,39 +444,18 @@ def _is_number(value: Any) -> bool:
 def _time(text: Any) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return time if time.tzinfo else time.astimezone()
+    except (TypeError, ValueError, OverflowError):
         return None
-    return time if time.tzinfo else time.astimezone()
 
 
-def _status(folder: Path) -> dict[str, Any]:
-    try:
-        return status.read(folder) or {}
-    except Exception:  # whatever stands in a file
-        return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _yaml(path: Path, kind: type) -> Any:
-    from omegaconf import OmegaConf
-
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception:  # whatever stands in a file
-        values = None
-    return values if isinstance(values, kind) else kind()
+def _of_type(value: Any, kind: type) -> Any:
+    return value if isinstance(value, kind) else kind()
 
 
 def _choices(folder: Path) -> dict[str, str | None]:
     """The choice of each of our config groups; without Hydra's own."""
-    found = _yaml(folder / ".hydra/hydra.yaml", dict)
+    found = untrusted.read_yaml(folder, ".hydra/hydra.yaml")
     for key in ("hydra", "runtime", "choices"):
         found = found.get(key) if isinstance(found, dict) else None
     if not isinstance(found, dict):

@@ -4,13 +4,17 @@ The study is kept in `optuna.db` (SQLite) in the sweep's folder, so a sweep goes
 """
 
 import re
+import sqlite3
 import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
+from ganforge import untrusted
 from ganforge.errors import UserError, require
 from ganforge.sweeps import Job, Outcome, Sweep, label
 
@@ -20,6 +24,7 @@ INSTALL = 'pip install -e ".[sweep]"'
 MODES = {"minimize": "min", "maximize": "max"}
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("none", "median", "hyperband")
+BUSY = 60  # seconds that processes wait for each other
 
 
 def search(sweep: Sweep) -> None:
@@ -56,10 +61,43 @@ def import_optuna() -> Any:
 
 
 def storage(folder: Path) -> Any:
-    """The study's file in a sweep's folder. Processes wait a minute for each other."""
+    """The study's file in a sweep's folder; raises UserError for one that is damaged or does more than hold values."""
     optuna = import_optuna()
     path = (folder / DATABASE).resolve()
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    with reading(folder):
+        _check_file(folder)
+        return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": BUSY}})
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Around what reads or writes a study: one sentence where its file is damaged or locked."""
+    try:
+        yield
+    except (UserError, AttributeError, NameError):  # the latter two are faults of this program
+        raise
+    except Exception as error:  # whatever stands in a file
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = untrusted.shortened(cause).splitlines()[0]
+        remedy = "restore it from a copy, or begin in another folder"
+        if "locked" in reason:
+            remedy = "another process holds it: wait for it or end it, then go on with resume=true"
+        raise UserError(f"{folder / DATABASE}: the study cannot be used ({reason}); {remedy}") from error
+
+
+def _check_file(folder: Path) -> None:
+    path = folder / DATABASE
+    if not path.is_symlink() and not path.exists():
+        return
+    require(untrusted.is_file(folder, DATABASE), f"{path}: is no file of this sweep, but a link or a pipe; remove it")
+    # Not read-only: what a process that was killed left beside the file is taken in.
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY)) as database:
+        kinds = {kind for (kind,) in database.execute("SELECT type FROM sqlite_master")}
+        require(kinds <= {"table", "index"}, f"{path}: holds views or triggers, which are not of a study; remove it")
+        [(said,)] = database.execute("PRAGMA quick_check(1)")
+        require(said == "ok", f"{path}: is damaged ({said}); restore it from a copy, or begin in another folder")
 
 
 def pruner(name: str) -> Any:
@@ -116,7 +154,12 @@ class _Search:
             for override in every
             if not override.is_sweep_override()
         )
-        file = storage(sweep.folder)
+        with reading(sweep.folder):
+            self._open()
+
+    def _open(self) -> None:
+        optuna, settings, folder = import_optuna(), self.settings, self.sweep.folder
+        file = storage(folder)
         known = STUDY in optuna.get_all_study_names(file)
         seed = int(settings.get("seed", 0))
         if known:  # another seed, or the first values would come again
@@ -134,58 +177,85 @@ class _Search:
         direction = self.study.direction.name.lower()
         require(
             direction == settings.direction,
-            f"sweep.direction={settings.direction}, but the study in {sweep.folder} was begun with {direction}",
+            f"sweep.direction={settings.direction}, but the study in {folder} was begun with {direction}",
         )
 
     def run(self) -> None:
-        waiting = self._left_over()
+        with reading(self.sweep.folder):
+            waiting = self._left_over()
         while True:
             batch, waiting = waiting[: self.settings.parallel], waiting[self.settings.parallel :]
-            while len(batch) < self.settings.parallel and (self._enqueued() or self._begun() < self.settings.n_trials):
-                batch.append(self._ask())
+            with reading(self.sweep.folder):
+                while len(batch) < self.settings.parallel and self._goes_on():
+                    batch.append(self._ask())
+                jobs = [self._job(number) for number in batch]
             if not batch:
                 return
-            jobs = [self._job(number) for number in batch]
             for number, outcome in zip(batch, self.sweep.launch(jobs), strict=True):
-                self._tell(number, outcome)
+                with reading(self.sweep.folder):
+                    self._tell(number, outcome)
 
     def _left_over(self) -> list[int]:
         """Trials that were running; failed ones are queued again."""
         newest = {}
         for trial in self.study.get_trials(deepcopy=False):
             if "folder" in trial.user_attrs:
-                newest[trial.user_attrs["folder"]] = trial
+                newest[str(trial.user_attrs["folder"])] = trial
             elif trial.state == self.states.RUNNING:  # the sweep was killed while it asked
                 self.study.tell(trial.number, state=self.states.FAIL)
         for trial in newest.values():
             if trial.state == self.states.FAIL:
-                self.study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+                self.study.enqueue_trial(self._values(trial), user_attrs={"folder": self._folder(trial)})
         return [trial.number for trial in newest.values() if trial.state == self.states.RUNNING]
 
-    def _enqueued(self) -> bool:
-        return bool(self.study.get_trials(deepcopy=False, states=(self.states.WAITING,)))
-
-    def _begun(self) -> int:
-        return len({trial.user_attrs.get("folder") for trial in self.study.get_trials(deepcopy=False)} - {None})
+    def _goes_on(self) -> bool:
+        """Whether trials are queued, or fewer were begun than there are to be."""
+        trials = self.study.get_trials(deepcopy=False)
+        begun = {str(trial.user_attrs.get("folder", "")) for trial in trials} - {""}
+        return len(begun) < self.settings.n_trials or any(trial.state == self.states.WAITING for trial in trials)
 
     def _ask(self) -> int:
         try:
             trial = self.study.ask(self.space)
         except ValueError as error:
-            raise UserError(
-                f"sweep.space differs from that of the study in {self.sweep.folder} ({error}); give it as before, or "
-                "choose another folder"
-            ) from error
-        if "folder" not in trial.user_attrs:
-            overrides = [f"{key}={_written(value)}" for key, value in trial.params.items()]
-            shown = label((key, _rounded(value)) for key, value in trial.params.items())
-            trial.set_user_attr("overrides", overrides)
-            trial.set_user_attr("folder", f"{trial.number}__{shown}")
+            raise self._other_space(str(error)) from error
+        trial.set_user_attr("folder", self._folder(trial))
         return trial.number
 
     def _job(self, number: int) -> Job:
-        attributes = self.study.trials[number].user_attrs
-        return Job(attributes["folder"], (*self.fixed, *attributes["overrides"]))
+        """Made of the trial's values alone: whatever else a study holds may be someone else's."""
+        trial = self.study.trials[number]
+        overrides = (f"{key}={_written(value)}" for key, value in self._values(trial).items())
+        return Job(self._folder(trial), (*self.fixed, *overrides))
+
+    def _values(self, trial: Any) -> dict[str, Any]:
+        """A trial's values, where all are of the space."""
+        values = trial.params
+        if values.keys() != self.space.keys():
+            raise self._other_space(f"trial {trial.number} has values of {', '.join(sorted(values))}")
+        for key, value in values.items():
+            if not _is_of(value, self.space[key]):
+                raise self._other_space(f"{key}={value} of trial {trial.number} is not of it")
+        return values
+
+    def _folder(self, trial: Any) -> str:
+        """The name of a trial's folder: its number and its values; where it repeats a failed one, that one's number."""
+        stored = str(trial.user_attrs.get("folder", ""))
+        number = re.match(r"(0|[1-9][0-9]{0,8})__", stored)
+        shown = label((key, _rounded(value)) for key, value in self._values(trial).items())
+        name = f"{number[1] if number else trial.number}__{shown}"
+        require(
+            stored in ("", name),
+            f"{self.sweep.folder / DATABASE}: trial {trial.number} is of the folder {stored!r}, but its values are of "
+            f"{name}; the study was changed by something else: restore it from a copy, or begin in another folder",
+        )
+        return name
+
+    def _other_space(self, reason: str) -> UserError:
+        return UserError(
+            f"sweep.space differs from that of the study in {self.sweep.folder} ({untrusted.shortened(reason)}); give "
+            "it as before, or choose another folder"
+        )
 
     def _tell(self, number: int, outcome: Outcome) -> None:
         wanted = MODES[self.settings.direction]
@@ -203,6 +273,15 @@ class _Search:
             self.study.tell(number, state=self.states.PRUNED)
         elif outcome.state not in ("interrupted", "running"):  # those go on when the sweep does
             self.study.tell(number, state=self.states.FAIL)
+
+
+def _is_of(value: Any, drawn: Any) -> bool:
+    """Whether a distribution of `distribution` could have drawn this value."""
+    if hasattr(drawn, "choices"):
+        return isinstance(value, str) and value in drawn.choices
+    if not isinstance(value, int | float) or isinstance(value, bool) or not drawn.low <= value <= drawn.high:
+        return False
+    return isinstance(drawn.low, float) or (isinstance(value, int) and (value - drawn.low) % drawn.step == 0)
 
 
 def _written(value: Any) -> str:

@@ -8,11 +8,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ganforge import lock
+from ganforge import lock, untrusted
 from ganforge.folders import replace
 
 FILE = "status.json"
 STATES = ("running", "finished", "failed", "interrupted", "pruned")
+NUMBERS = ("score", "images_seen", "pid")
+TEXTS = ("monitor", "error", "began", "since", "ended", "host")
 
 _begun: set[Path] = set()  # the folders of runs that this process has called running
 
@@ -49,11 +51,16 @@ def read(run_dir: str | Path) -> dict[str, Any] | None:
 
 
 def _load(run_dir: Path) -> dict[str, Any] | None:
-    try:
-        status = json.loads((run_dir / FILE).read_text())
-    except (OSError, ValueError):
+    """The fields of the file; those of another type than `write` gives them are None."""
+    status = untrusted.read_json(run_dir, FILE)
+    if not isinstance(status, dict) or status.get("state") not in STATES:
         return None
-    return status if isinstance(status, dict) and status.get("state") in STATES else None
+    for names, kinds in ((NUMBERS, int | float), (TEXTS, str)):
+        status |= {name: None for name in names if name in status and not isinstance(status[name], kinds)}
+    status |= {name: None for name in NUMBERS if isinstance(status.get(name), bool)}
+    if status.get("mode") not in ("min", "max"):
+        status["mode"] = None
+    return status
 
 
 def _lives(run_dir: Path) -> bool:

@@ -12,6 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ganforge.folders import replace
+
 if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
     import pytorch_lightning as pl
 
@@ -59,7 +61,8 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
 def write(results: dict[str, Any], path: Path) -> None:
     """results.json; a number that does not exist (no dot was found, so there is no shift) is null."""
     plain = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in results.items()}
-    path.write_text(json.dumps(plain, indent=2) + "\n")
+    with replace(path) as file:
+        file.write((json.dumps(plain, indent=2) + "\n").encode())
 
 
 def closing(results: dict[str, Any], test_names: list[str]) -> None:

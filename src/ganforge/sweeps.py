@@ -6,38 +6,27 @@ a logger's run ends with its job, and `trainer.devices=2` starts its processes f
 
 import hashlib
 import itertools
-import os
 import re
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from ganforge import runs, status
 from ganforge.errors import UserError, require
+from ganforge.jobs import INTERRUPTED, OWN, PATIENCE, has_ended, quoted
+from ganforge.untrusted import printable, shortened
 
-# Set for every job: the folder of its sweep.
-VARIABLE = "GANFORGE_SWEEP"
-INTERRUPTED = 130
-# How a sweep is run, not what its jobs are.
-OWN = re.compile(r"[+~]*(resume|launcher)(\.|=|$)")
-OWN_OF_HYDRA = re.compile(r"[+~]*hydra[./](sweep|sweeper|launcher|run|mode)\b")
 LONGEST_NAME = 120  # of 255 bytes that a file system takes
-PATIENCE = 30  # seconds that a job of a sweep that was killed has for its last checkpoint
 
 
 @dataclass(frozen=True)
@@ -77,6 +66,8 @@ class Sweep:
         self.max_batch_size = max_batch_size
         self.folder = Path(config.hydra.sweep.dir)
         self.overrides = self.parse([override for override in overrides if not OWN.match(override)])
+        # Without it hydra.launcher.NAME=VALUE would be of a launcher that has no such setting.
+        self.chosen_launcher = [override for override in overrides if override.startswith("launcher=")]
         self.launched = 0
 
     def parse(self, overrides: Sequence[str]) -> list[Override]:
@@ -97,19 +88,19 @@ class Sweep:
             sys.exit(INTERRUPTED)
         except UserError as error:
             self.summarize()
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {printable(error, lines=True)}")
         found = self.summarize()
         bad = [run for run in found if run.state not in ("finished", "pruned")]
         if bad:
-            reason = bad[0].error or bad[0].state
+            name, reason = printable(bad[0].name), shortened(bad[0].error or bad[0].state)
             sys.exit(
-                f"error: {len(bad)} of {len(found)} jobs did not finish, the first is {bad[0].name} ({reason}); "
+                f"error: {len(bad)} of {len(found)} jobs did not finish, the first is {name} ({reason}); "
                 f"the others are complete; to repeat: {self._again()}"
             )
 
     def launch(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Run the jobs that have not ended, and say what became of all of them."""
-        waiting = [job for job in jobs if not _has_ended(self.folder / job.name)]
+        waiting = [job for job in jobs if not has_ended(self.folder / job.name)]
         for job in waiting:
             self._check(job)
         crashed = None
@@ -132,17 +123,27 @@ class Sweep:
             from rich.console import Console
 
             console = Console()
-            console.print(f"\n{self.folder}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"\n{printable(self.folder)}", soft_wrap=True, markup=False, highlight=False)
             runs.print_table(found, console)
         return found
 
     def _check(self, job: Job) -> None:
         """Compose its config, so that a wrong name or value is an error before the first job starts."""
+        folder = self.folder / job.name
+        require(
+            folder.resolve() == self.folder.resolve() / job.name,
+            f"{folder}: a job's folder lies in its sweep, and this one is a link to {folder.resolve()}; remove it",
+        )
         self.config_loader.load_sweep_config(self.config, list(self._with_folder(job)))
 
     def _with_folder(self, job: Job) -> list[str]:
         # Settled here: in a job's own config, ${name} may be another name.
-        return [*job.overrides, f"hydra.sweep.dir={quoted(self.folder)}", f"hydra.sweep.subdir={quoted(job.name)}"]
+        return [
+            *self.chosen_launcher,
+            *job.overrides,
+            f"hydra.sweep.dir={quoted(self.folder)}",
+            f"hydra.sweep.subdir={quoted(job.name)}",
+        ]
 
     def _outcome(self, job: Job, crashed: str | None) -> Outcome:
         found = status.read(self.folder / job.name)
@@ -219,116 +220,8 @@ def settled(config: DictConfig) -> DictConfig:
     return config
 
 
-class JobProcess:
-    """What a launcher calls for a job, wherever it runs: `train.py` in a process of its own.
-
-    resume: "true" or "force", for a job that was interrupted.
-
-    Returns the score. Raises JobFailed with one sentence, and KeyboardInterrupt where the job was interrupted.
-    """
-
-    def __init__(self, *, resume: str = "true"):
-        self.script = str(Path(sys.argv[0]).absolute())
-        self.resume = resume
-
-    def __call__(self, config: DictConfig) -> float:
-        hydra = HydraConfig.get()
-        folder = Path(hydra.runtime.output_dir)
-        first = os.environ.get("SLURM_PROCID", "0") == "0"  # of the processes that share this job
-        found = status.read(folder) or {}
-        if _has_ended(folder):
-            return found["score"]
-        if found.get("state") == "failed" and first:
-            empty(folder)
-        # Also "running": a scheduler that starts a job again elsewhere has ended it before.
-        resume = [f"resume={self.resume}"] if found.get("state") in ("interrupted", "running") else []
-        command = [sys.executable, self.script, *_config_arguments(hydra), *hydra.overrides.task]
-        command += [override for override in hydra.overrides.hydra if not OWN_OF_HYDRA.match(override)]
-        command += [f"hydra.run.dir={quoted(folder)}", *resume]
-        print(f"\n{'going on with' if resume else 'job'} {folder.name}", flush=True)
-        environment = {**os.environ, VARIABLE: str(folder.parent)}
-        process = subprocess.Popen(command, cwd=hydra.runtime.cwd, env=environment)
-        code = _wait(process)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        found = status.read(folder) or {}
-        if code == 0 and found.get("score") is not None:
-            return found["score"]
-        if not first:
-            return float("nan")
-        reason = found.get("error") or ended_by(code)
-        said = found.get("ended") and found.get("state") in ("failed", "interrupted")
-        if code >= 0 and not said:
-            status.write(folder, state="failed", error=reason)
-        elif not found:
-            status.write(folder, state="interrupted", error=reason)
-        raise JobFailed(f"{folder.name}: {reason}")
-
-
-class JobFailed(Exception):
-    """A job ended without a score. The others go on."""
-
-
-def ended_by(code: int) -> str:
-    """An exit status in words."""
-    if code >= 0:
-        return f"ended with exit status {code}" + (" and no score" if code == 0 else "")
-    return f"killed by {signal.Signals(-code).name}" + (", for lack of memory?" if code == -signal.SIGKILL else "")
-
-
-def empty(folder: Path) -> None:
-    """Delete what a failed run left in its folder."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def stop_with_parent() -> None:
-    """Of a job: be stopped, with a checkpoint, when the process that sweeps is gone. Known to Linux alone."""
-    if VARIABLE in os.environ and sys.platform == "linux" and "LOCAL_RANK" not in os.environ:
-        import ctypes
-
-        PR_SET_PDEATHSIG = 1
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def quoted(value: Any) -> str:
-    """A string as a value in an override."""
-    return QuotedString(text=str(value), quote=Quote.single).with_quotes()
-
-
 def _plain_or_quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w./+-]+", text) else quoted(text)
-
-
-def _wait(process: subprocess.Popen) -> int:
-    """The exit status of the process; what asks this one to stop reaches that one too."""
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
-    try:
-        return process.wait()
-    except KeyboardInterrupt:  # a terminal sends it to both
-        process.wait()
-        raise
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _config_arguments(hydra: DictConfig) -> Iterator[str]:
-    """--config-name and --config-dir, where this sweep was given others."""
-    yield from ("--config-name", hydra.job.config_name)
-    for source in hydra.runtime.config_sources:
-        if source.provider == "command-line":
-            yield from ("--config-dir", source.path)
-
-
-def _has_ended(folder: Path) -> bool:
-    found = status.read(folder)
-    return found is not None and found["state"] in ("finished", "pruned") and found.get("score") is not None
 
 
 def _batches(jobs: Sequence[Job], size: int | None) -> Iterator[Sequence[Job]]:

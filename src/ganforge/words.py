@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import ganforge
 from ganforge.errors import UserError
+from ganforge.untrusted import printable
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -48,7 +49,11 @@ def one_sentence(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """What a user did wrong, in one line, with the nearest names that would be accepted."""
+    """What a user did wrong, in one line, with the nearest names that would be accepted; safe to print."""
+    return printable(_sentence(error), lines=True)
+
+
+def _sentence(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__ or cause.__context__

@@ -12,21 +12,29 @@ class GanforgeSweeper(Sweeper):
     """Every combination of the values given (`seed=0,1,2`), or with `sweep=NAME` an Optuna search: `ganforge.sweeps`.
 
     max_batch_size: how many jobs are handed to the launcher at a time, null for all; params: key -> values, as if they
-    were on the command line.
+    were on the command line; job_timeout: minutes that a job may take until it is stopped, null for no limit.
     """
 
-    def __init__(self, max_batch_size: int | None = None, params: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        max_batch_size: int | None = None,
+        params: dict[str, Any] | None = None,
+        job_timeout: float | None = None,
+    ):
         self.max_batch_size = max_batch_size
         self.params = params or {}
+        self.job_timeout = job_timeout
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from ganforge import sweeps
+        from ganforge import jobs, sweeps
 
+        jobs.check_timeout(self.job_timeout)
         self.config = sweeps.settled(config)
         self.config_loader = hydra_context.config_loader
         resume = "force" if config.get("resume") == "force" else "true"
+        job = jobs.JobProcess(resume=resume, timeout=self.job_timeout)
         self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=sweeps.JobProcess(resume=resume), config=self.config
+            hydra_context=hydra_context, task_function=job, config=self.config
         )
 
     def sweep(self, arguments: list[str]) -> Any:

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from ganforge import status
 from ganforge.callbacks.evaluation import Evaluation
 from ganforge.errors import require
-from ganforge.search import DATABASE, MODES, STUDY, import_optuna, pruner, storage
+from ganforge.search import DATABASE, MODES, STUDY, import_optuna, pruner, reading, storage
 
 
 class Pruning(pl.Callback):
@@ -26,7 +26,8 @@ class Pruning(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero and (self.run_dir.parent / DATABASE).is_file():
-            self._trial = self._find()
+            with reading(self.run_dir.parent):
+                self._trial = self._find()
         if self._trial is not None:
             name, mode = _evaluation(trainer).monitor
             status.write(self.run_dir, monitor=name, mode=mode)  # by which the search knows that all jobs would fail
@@ -48,9 +49,10 @@ class Pruning(pl.Callback):
 
     def _report(self, value: float, epoch: int) -> bool:
         """Whether to stop. A validation that is repeated after an interruption is reported once."""
-        if epoch not in self._trial.storage.get_trial(self._trial._trial_id).intermediate_values:
-            self._trial.report(value, epoch)
-        return self._trial.should_prune()
+        with reading(self.run_dir.parent):
+            if epoch not in self._trial.storage.get_trial(self._trial._trial_id).intermediate_values:
+                self._trial.report(value, epoch)
+            return self._trial.should_prune()
 
     def _find(self) -> Any:
         """This job's trial, where it is still open."""
