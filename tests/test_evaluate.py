@@ -17,6 +17,14 @@ from ganforge.extractors import train
 from ganforge.sample import sample
 
 
+@pytest.fixture(autouse=True)
+def standing_apart(tmp_path, monkeypatch):
+    """Pictures are written where one stands, features into the user's cache."""
+    (tmp_path / "standing").mkdir()
+    monkeypatch.chdir(tmp_path / "standing")
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def extractor(folders, tmp_path):
     """A classifier of the two classes of tiny pictures."""
@@ -142,3 +150,50 @@ def test_an_extractor_is_trained_by_overrides_alone(folders, tmp_path, monkeypat
     ):
         assert cli.main(["extractor", *arguments]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_checkpoint_alone_writes_where_one_stands_and_replaces_nothing(judged, tmp_path, monkeypatch):
+    place, elsewhere = tmp_path / "a/b", tmp_path / "stand"
+    place.mkdir(parents=True)
+    elsewhere.mkdir()
+    contents = checkpoint.load(judged)
+    config = contents["ganforge"]["config"]
+    config["evaluation"]["metrics"]["fidelity"]["cache_dir"] = str(tmp_path / "named")
+    config["data"]["cache_dir"], config["data"]["cache_bytes"] = str(tmp_path / "named"), 0
+    torch.save(contents, place / "x.ckpt")
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "evaluation").mkdir()
+    numbers = evaluate(place / "x.ckpt", output="numbers.json")
+    assert numbers["evaluation"]["test/memorization"]["memorized/picture"] == "evaluation_2/nearest.png"
+    assert sorted(path.name for path in elsewhere.rglob("*")) == [
+        "evaluation",
+        "evaluation_2",
+        "nearest.png",
+        "numbers.json",
+    ]
+    assert [path.name for path in (tmp_path / "a").rglob("*")] == ["b", "x.ckpt"]
+    assert not (tmp_path / "named").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("data", {"size": 100_000}, r"data\.size contradicts"),
+        ("data", {"n_test": 10**12}, r"beyond 1,000,000: n_test"),
+        ("data", {"val_fraction": float("nan")}, r"beyond 1,000,000: val_fraction=nan"),
+        ("data", {"cache_bytes": "x"}, "does not fit this version"),
+        ("data", {"n_labels": []}, "a whole number"),
+        ("data", {"classes": ["striped"]}, "was told the classes|n_classes"),
+        ("data", {"_target_": ["x"]}, "names data that is not built"),
+        ("evaluation", {"metrics": {"x": {"_target_": ["x"]}}}, "names the metric"),
+        ("evaluation", {"metrics": {"x": 3}}, "names the metric None"),
+        ("evaluation", {"metrics": {"x": {"_target_": "ganforge.evaluation.Fidelity", "replicates": 10**9}}}, "beyond"),
+    ],
+)
+def test_odd_settings_of_a_checkpoint_are_one_sentence(judge, tmp_path, section, change, message):
+    contents = checkpoint.load(judge("cgan"))
+    contents["ganforge"]["config"][section].update(change)
+    torch.save(contents, tmp_path / "changed.ckpt")
+    with pytest.raises(UserError, match=message) as refused:
+        evaluate(tmp_path / "changed.ckpt")
+    assert "\n" not in str(refused.value)

@@ -211,3 +211,46 @@ def test_torch_fidelity_knows_the_extractor_by_its_name_and_loads_the_last_file_
     network.eval()
     assert torch.equal(network(image)[0], load_extractor(trained[1])(image)[1])
     assert network.get_name() == f"stripes_cnn-{trained[0]['hash']}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "x" * 300}, "not longer than 64"),
+        ({"name": "../x"}, "letters, digits"),
+        ({"size": 10**6}, "does not say its size"),
+        ({"channels": True}, "does not say its channels"),
+        ({"widths": [8] * 10**5}, "which has more of them"),
+        ({"widths": [4096, 4096]}, "do not fit"),
+        ({"widths": [float("nan")]}, "does not say its widths"),
+        ({"class_names": ["a"] * 3}, "does not say its class_names"),
+        ({"class_names": [["a"]]}, "does not say its class_names"),
+        ({"test_accuracy": float("nan")}, "does not say its test_accuracy"),
+        ({"hash": 3}, "does not say its hash"),
+        ({"ganforge_extractor": torch.zeros(3)}, "format"),
+        ({"weights": {1: torch.zeros(3)}}, "changed or damaged"),
+    ],
+)
+def test_odd_values_are_refused_in_one_sentence(trained, tmp_path, change, message):
+    contents = torch.load(trained[1], weights_only=True)
+    torch.save({**contents, **change}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=message) as refused:
+        load_extractor(tmp_path / "x.pt")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 1000
+
+
+def test_a_file_says_nothing_beyond_what_it_is_asked(trained, tmp_path):
+    contents = torch.load(trained[1], weights_only=True)
+    nested = []
+    for _ in range(40):
+        nested = [nested] * 10
+    torch.save({**contents, "data": nested, "more": nested}, tmp_path / "x.pt")
+    assert "data" not in load_extractor(tmp_path / "x.pt").card
+
+
+def test_weights_that_are_not_finite_are_refused(trained, tmp_path):
+    contents = torch.load(trained[1], weights_only=True)
+    contents["weights"]["head.bias"][0] = float("inf")
+    torch.save({**contents, "hash": weights_hash(contents["weights"])}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=r"such as head\.bias, are not finite"):
+        load_extractor(tmp_path / "x.pt")

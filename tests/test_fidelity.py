@@ -358,6 +358,12 @@ def test_features_of_something_else_are_not_taken(tmp_path):
     np.savez(path, key=np.array("mine"), features=np.array([object()]))
     assert read_features(path, "mine") is None
     assert read_features(tmp_path / "none.npz", "mine") is None
+    np.savez(path, key=np.array("mine"), features=np.ones((2, 3)))  # float64
+    assert read_features(path, "mine") is None
+    np.savez_compressed(path, key=np.array("mine"), features=np.ones((2, 3), np.float32))  # as a bomb would be
+    assert read_features(path, "mine") is None
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert read_features(tmp_path / "pipe.npz", "mine") is None
 
 
 def test_missing_inception_weights_are_said_before_the_training_with_what_to_do(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from PIL import Image
 from conftest import ROOT
 from ganforge import images
 from ganforge.data import decoded
-from ganforge.data.decoded import Fit, Mapped, OnDemand, decode
+from ganforge.data.decoded import Fit, OnDemand, Stored, decode
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.errors import UserError
 
@@ -249,10 +249,10 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_mapped_file_travels_to_other_processes_by_name(tmp_path):
+def test_a_stored_file_travels_to_other_processes_by_name(tmp_path):
     array = np.arange(4 * 3 * 100 * 100, dtype=np.uint8).reshape(4, 3, 100, 100)
     np.save(tmp_path / "x.npy", array)
-    sent = pickle.dumps(Mapped(tmp_path / "x.npy"))
+    sent = pickle.dumps(Stored(tmp_path / "x.npy", array.shape))
     assert len(sent) < 1000
     assert np.array_equal(pickle.loads(sent)[np.array([2, 0])], array[[2, 0]])
 
@@ -351,3 +351,104 @@ def test_emoji_with_palettes_and_transparency_stand_on_the_background():
     # A corner of an emoji is clear, its middle is not.
     assert (black[:, :, 0, 0] == 0).float().mean() > 0.9 and (white[:, :, 0, 0] == 255).float().mean() > 0.9
     assert (black[:, :, 36, 36] == white[:, :, 36, 36]).float().mean() > 0.8
+
+
+def scaled_whole(picture: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of the whole picture, enlarged or shrunk: what `Fit` gives but for the longest pictures."""
+    sides = [max(size, round(side * size / min(picture.shape[:2]))) for side in picture.shape[:2]]
+    top, left = ((side - size) // 2 for side in sides)
+    return images.resize(picture, tuple(sides))[top : top + size, left : left + size].transpose(2, 0, 1)
+
+
+def test_ordinary_pictures_are_resized_whole_to_the_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    for height, width in ((31, 31), (30, 47), (90, 23), (9, 36), (200, 80), (13, 52)):
+        picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        images.write(tmp_path / "x.png", picture)
+        for size in (8, 32, 64):
+            found = Fit(size=size, channels=3)(tmp_path / "x.png")
+            assert np.array_equal(found, scaled_whole(picture, size)), (height, width, size)
+
+
+def test_of_long_pictures_the_middle_is_resized_alone(tmp_path, monkeypatch):
+    seen = []
+    resize = images.resize
+    monkeypatch.setattr(images, "resize", lambda array, size: seen.append((array.size, size)) or resize(array, size))
+    y, x = np.mgrid[:400, :10]
+    smooth = (127 + 60 * np.sin(y / 7) + 40 * np.cos(x / 3)).astype(np.uint8)[..., None]
+    for picture in (smooth, smooth[:-1], smooth.transpose(1, 0, 2)):
+        images.write(tmp_path / "x.png", picture)
+        seen.clear()
+        found = Fit(size=64, channels=1)(tmp_path / "x.png")
+        [(taken, (height, width))] = seen
+        assert taken <= 10 * 41 and height * width <= 5 * 64**2
+        # A shift of less than half a pixel of the picture, in a wave of 44 pixels.
+        assert np.abs(found.astype(int) - scaled_whole(picture, 64)).max() <= 12
+
+
+@pytest.mark.parametrize("what", ["type", "objects", "cut off", "longer", "shape", "nothing", "zip", "pipe", "folder"])
+def test_what_somebody_else_put_into_the_cache_is_not_taken_for_ours(tmp_path, what):
+    write_classes(tmp_path / "set", {"": 4})
+    files = images.list_images(tmp_path / "set")
+    fit = Fit(size=8, channels=1)
+    good, _ = decode(files, fit, cache_bytes=0, cache_dir=tmp_path / "cache")
+    expected = good[np.arange(4)]
+    [path] = (tmp_path / "cache").iterdir()
+    whole = path.read_bytes()
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    elif what == "objects":
+        np.save(path, np.array([Trap(tmp_path / "sprung")] * 4, dtype=object).reshape(4, 1, 1, 1), allow_pickle=True)
+    elif what == "zip":
+        np.savez(path.with_suffix(".npz"), x=expected)
+        path.with_suffix(".npz").rename(path)
+    elif what in ("type", "shape"):
+        np.save(path, np.zeros((4, 1, 8, 8), np.float32) if what == "type" else np.zeros((4, 1, 8, 9), np.uint8))
+    else:
+        path.write_bytes({"cut off": whole[:-1], "longer": whole + b"x", "nothing": b""}[what])
+    pictures, kept = decode(files, fit, cache_bytes=0, cache_dir=tmp_path / "cache")
+    assert np.array_equal(pictures[np.arange(4)], expected)
+    assert ("decoded each time" in kept) == (what == "folder")
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_cache_that_is_cut_off_during_training_is_named(tmp_path):
+    write_classes(tmp_path / "set", {"": 4})
+    pictures, _ = decode(
+        images.list_images(tmp_path / "set"), Fit(size=8, channels=1), cache_bytes=0, cache_dir=tmp_path / "cache"
+    )
+    os.truncate(pictures.path, 200)
+    with pytest.raises(UserError, match="was cut off while it was read"):
+        pictures[np.array([3])]
+
+
+@pytest.mark.parametrize("becomes", ["gone", "broken", "thin"])
+def test_a_picture_that_changes_during_training_is_one_sentence_from_a_worker_too(tmp_path, monkeypatch, becomes):
+    write_classes(tmp_path / "set", {"": 20})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    data = folder(tmp_path / "set", cache_bytes=0, cache_dir=str(tmp_path / "cache"))
+    dataset, before = data.sets["train"], data.fingerprint()
+    for path in (tmp_path / "set").iterdir():
+        if becomes == "gone":
+            path.unlink()
+        elif becomes == "broken":
+            path.write_bytes(path.read_bytes()[:60])
+        else:
+            images.write(path, np.zeros((1, 200, 3), np.uint8))
+    for workers in (0, 1):
+        loader = torch.utils.data.DataLoader(dataset, batch_size=2, num_workers=workers, collate_fn=list)
+        with pytest.raises(UserError, match=r"\.png: (does not decode|has 200×1)") as refused:
+            next(iter(loader))
+        assert "\n" not in str(refused.value) and "Traceback" not in str(refused.value)
+    assert data.fingerprint() == before  # the training was on what was there

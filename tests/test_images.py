@@ -1,10 +1,14 @@
 """images.py against values computed by hand and against Pillow."""
 
+import os
 import struct
+import subprocess
+import sys
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ganforge import images
 from ganforge.errors import UserError
@@ -172,8 +176,10 @@ def test_no_image_empty_or_missing_is_named(tmp_path):
 
 def test_decompression_bomb_is_named(tmp_path, monkeypatch):
     path = save(tmp_path / "bomb.png", np.zeros((20, 20), np.uint8))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UserError, match=r"bomb\.png.*400 pixels"):
+    monkeypatch.setattr(images, "MOST_PIXELS", 100)
+    with pytest.raises(
+        UserError, match=r"bomb\.png: says that it has 20×20 pixels, .*more than 100; .*GANFORGE_MOST_PIXELS"
+    ):
         images.read(path, 1)
 
 
@@ -244,3 +250,74 @@ def test_list_images_says_what_is_wrong(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match=r"no pictures.*\.png.*folders train"):
         images.list_images(tmp_path)
+
+
+def png(width: int, height: int, rows: int) -> bytes:
+    """A grey PNG that says width×height and holds so many black rows."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(rows * (width + 1)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def said_larger(tmp_path) -> dict:
+    """Files of some hundred bytes that say they are of 60,000 × 60,000 pixels, in every format."""
+    small = Image.new("L", (16, 16))
+    small.save(tmp_path / "small.jpg")
+    jpeg = bytearray((tmp_path / "small.jpg").read_bytes())
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
+    bitmap = b"BM" + struct.pack("<IHHI", 200, 0, 0, 54)
+    bitmap += struct.pack("<IiiHHIIiiII", 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    tags = [(256, 60_000), (257, 60_000), (258, 8), (259, 1), (262, 1), (273, 200), (277, 1), (279, 90)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tiff = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(200)
+    return {"x.png": png(60_000, 60_000, 1), "x.jpg": bytes(jpeg), "x.bmp": bitmap, "x.tif": tiff}
+
+
+def test_what_a_picture_says_of_its_size_is_looked_at_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("decoded"))
+    for name, content in said_larger(tmp_path).items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: says that it has .*67,108,864.*GANFORGE_MOST_PIXELS"):
+            images.read(tmp_path / name, 3)
+    (tmp_path / "large.png").write_bytes(png(9_000, 9_000, 1))  # below Pillow's own limits
+    with pytest.raises(UserError, match="9000×9000 pixels"):
+        images.read(tmp_path / "large.png", 3)
+
+
+def test_more_pixels_are_allowed_by_the_environment(tmp_path):
+    (tmp_path / "large.png").write_bytes(png(200_000, 2_000, 2_000))
+    code = f"from ganforge import images; print(images.read({str(tmp_path / 'large.png')!r}, 1).shape)"
+    allowed = {**os.environ, "GANFORGE_MOST_PIXELS": str(4 * 10**8)}
+    answer = subprocess.run([sys.executable, "-c", code], env=allowed, capture_output=True, text=True, check=False)
+    assert answer.stdout == "(2000, 200000, 1)\n", answer.stderr
+
+
+def test_absurd_shapes_are_named(tmp_path):
+    for size in ((1, 65_000), (65_000, 1), (3, 301)):
+        Image.new("L", size).save(tmp_path / "thin.png")
+        with pytest.raises(UserError, match=rf"thin\.png: has {size[0]}×{size[1]} pixels; .* at most 100 times"):
+            images.read(tmp_path / "thin.png", 1)
+    Image.new("L", (3, 300)).save(tmp_path / "thin.png")
+    assert images.read(tmp_path / "thin.png", 1).shape == (300, 3, 1)
+
+
+def test_what_is_no_file_is_named_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png: does not decode \(is a pipe"):
+        images.read(tmp_path / "pipe.png", 1)
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    assert [path.name for path in images.list_images(tmp_path)] == ["a.png"]
+
+
+def test_formats_that_run_programs_are_not_opened(tmp_path):
+    (tmp_path / "x.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    assert Image.open(tmp_path / "x.png").format == "EPS"  # for which Pillow starts Ghostscript
+    with pytest.raises(UserError, match=r"x\.png: does not decode \(not a picture"):
+        images.read(tmp_path / "x.png", 3)

@@ -1,7 +1,9 @@
 """data=mnist: idx files made here, and the real ones where they are at hand."""
 
 import gzip
+import os
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -205,3 +207,21 @@ def test_the_real_digits_from_the_configuration(configured):
     assert abs(float(sum(means)) / 11 - 0.1307) < 0.0005
     labelled = data.sets["train"].labelled
     assert np.bincount(data.real_labels("train")[labelled]).tolist() == [10] * 10
+
+
+def test_a_file_cannot_take_more_memory_than_it_says(tmp_path):
+    header = struct.pack(">4B3I", 0, 0, 8, 3, 60, 28, 28)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(header + bytes(2 * 10**8)))  # 200 kB
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"bomb\.gz: holds more values, but says it has 60 × 28 × 28"):
+        read_idx(path)
+    assert tracemalloc.get_traced_memory()[1] < 2 * 10**7
+    tracemalloc.stop()
+    for shape in ((2**32 - 1, 28, 28), (2**32 - 1,) * 3):
+        path.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, *shape)))
+        with pytest.raises(UserError, match=rf"bomb\.gz: says it has {shape[0]} × .* more than 1,073,741,824"):
+            read_idx(path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is a pipe"):
+        read_idx(tmp_path / "pipe")

@@ -487,3 +487,25 @@ def test_the_real_maps():
     # Aerial photos are dark, drawn maps nearly white.
     assert sample["source"].mean() < sample["target"].mean() - 0.5
     assert [pair.name for pair in module.splits.val] == sorted((p.stem for p in (MAPS / "val").iterdir()), key=int)
+
+
+@pytest.mark.parametrize("becomes", ["gone", "broken", "larger"])
+def test_a_pair_that_changes_during_training_is_one_sentence_from_a_worker_too(tmp_path, becomes):
+    for name in map(str, range(20)):
+        write(tmp_path / "a" / f"{name}.png", picture(1))
+        write(tmp_path / "b" / f"{name}.png", picture(2))
+    module = data(tmp_path, cache_bytes=0)
+    pairs, before = module.sets["train"], module.fingerprint()
+    for path in (tmp_path / "b").iterdir():
+        if becomes == "gone":
+            path.unlink()
+        elif becomes == "broken":
+            path.write_bytes(path.read_bytes()[:40])
+        else:
+            write(path, picture(2, height=9))
+    for workers in (0, 1):
+        loader = torch.utils.data.DataLoader(pairs, batch_size=2, num_workers=workers)
+        with pytest.raises(UserError, match=r"\.png: (missing|does not decode|the sizes differ)") as refused:
+            next(iter(loader))
+        assert "\n" not in str(refused.value) and "Traceback" not in str(refused.value)
+    assert module.fingerprint() == before  # the training was on what was there

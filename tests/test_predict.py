@@ -1,9 +1,11 @@
 """ganforge predict: any picture in, the same name and size out, and for networks what was read."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import networkx
 import numpy as np
@@ -12,8 +14,10 @@ import torch
 from PIL import Image
 
 from conftest import TINY_PIX2PIX
-from ganforge import cli, predict
+from ganforge import cli, networks, predict
+from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.generators import Generator, check_size
 from ganforge.lattice import Style, draw, match_sites, patch
 from ganforge.predict import fit
 
@@ -117,3 +121,66 @@ def test_help_is_quick_because_torch_is_not_imported():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "predict" in shown and shown.strip().endswith("False")
     assert time.perf_counter() - begun < 20  # generous: machines are busy; the import alone decides
+
+
+def test_long_names_and_odd_ones_are_written(trained, pictures, tmp_path):
+    names = ["x" * 250 + ".png", "ü" * 125 + ".png", "line\nbreak.png", "..png", "-rf.png", "a.b.png"]
+    folder = tmp_path / "named"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((pictures / "grey.png").read_bytes())
+    assert (
+        cli.main(["predict", str(trained), *(str(folder / name) for name in names), "-o", str(tmp_path / "out")]) == 0
+    )
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len(written) == 3 * len(names)
+    assert {"x" * 250 + ".png", "-rf.png", "a.b.png", "a.b.json", "a.b.graphml"} <= written
+    assert all(name.isprintable() for name in written)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (5, 5), (16, 16)])
+@pytest.mark.parametrize("norm_mode", ["running", "batch"])
+def test_the_smallest_pictures_are_translated_or_refused_in_a_sentence(trained, tmp_path, capsys, size, norm_mode):
+    Image.new("L", size).save(tmp_path / "small.png")
+    options = ["--full-size", "--norm-mode", norm_mode]
+    done = cli.main(["predict", str(trained), str(tmp_path / "small.png"), "-o", str(tmp_path / "out"), *options])
+    said = capsys.readouterr().err
+    if done == 0:
+        assert Image.open(tmp_path / "out/small.png").size == size
+    else:
+        assert "networks are read from 16×16 px or more" in said and said.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_pipes_devices_and_names_that_cannot_be_written_are_refused_before_the_work(
+    trained, pictures, tmp_path, capsys
+):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "nosuffix").write_bytes((pictures / "grey.png").read_bytes())
+    for name, message in (
+        ("pipe.png", "is a pipe"),
+        ("zero.png", "is a pipe, a device"),
+        ("nosuffix", "no picture that"),
+    ):
+        said = refused(capsys, "predict", trained, pictures, tmp_path / name, "-o", tmp_path / "out")
+        assert name in said and message in said and said.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+    assert refused(capsys, "predict", trained, pictures, "-o", tmp_path / ("x" * 300)).count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["ResNetGenerator", "UNet"])
+def test_a_network_says_which_pictures_are_too_small_or_too_large_for_it(name, monkeypatch):
+    settings = {"in_channels": 1, "out_channels": 1, "size": 32, "base_channels": 4, "norm": "instance"}
+    network = getattr(networks, name)(**settings).eval()
+    generator = Generator(network=network, card={}, path=Path("x.ckpt"))
+    for size in ((1, 1), (2, 2), (3, 40), (4, 4), (33, 50)):
+        try:
+            network(torch.zeros(1, 1, *size))
+        except (RuntimeError, ValueError):
+            with pytest.raises(UserError, match=r"x\.ckpt: its network cannot take it"):
+                check_size(generator, (1, 1, *size), said="it")
+        else:
+            check_size(generator, (1, 1, *size), said="it")
+    with pytest.raises(UserError, match=r"it would need more than .* GB"):
+        check_size(generator, (1, 1, 200_000, 200_000), said="it")

@@ -7,9 +7,9 @@ from PIL import Image
 
 from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge import checkpoint, cli
-from ganforge.checkpoint import load_generator
 from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.generators import load_generator
 from ganforge.images import from_unit
 from ganforge.sample import CHUNK, draw, interpolate, load_sampler, sample
 
@@ -152,3 +152,58 @@ def test_the_network_sees_the_same_number_of_latents_always(train):
     generator.network.register_forward_pre_hook(lambda network, arguments: seen.append(len(arguments[0])))
     assert len(draw(generator, torch.zeros(11, 100), None)) == 11
     assert seen == [CHUNK, CHUNK]
+
+
+def renamed(trained, classes: list, tmp_path):
+    """A copy of a checkpoint whose classes have other names."""
+    contents = checkpoint.load(trained)
+    contents["ganforge"]["class_names"] = classes
+    torch.save(contents, tmp_path / "renamed.ckpt")
+    return tmp_path / "renamed.ckpt"
+
+
+def test_class_names_of_a_checkpoint_never_leave_the_folder(train, tmp_path, monkeypatch, capsys):
+    trained = train("cgan")
+    victim, out = tmp_path / "victim", tmp_path / "a/b/out"
+    for number, (first, second) in enumerate(
+        (
+            (str(victim), "../../../victim"),
+            ("..", "."),
+            ("x/y", "x\\y"),
+            ("a\nb", "a\tb"),
+            ("", "n" * 300),
+            ("\x1b[2J", "\0"),
+        )
+    ):
+        folder = out / str(number)
+        files = sample(renamed(trained, [first, second], tmp_path), 4, folder)
+        assert len({file.parent for file in files}) == 2
+        for file in files:
+            assert file.is_file() and file.parent.resolve().parent == folder.resolve()
+        assert {path.name for path in out.iterdir()} <= {
+            f"{i}{end}" for i in range(number + 1) for end in ("", "_grid.png")
+        }
+        assert not victim.exists()
+    with pytest.raises(UserError, match="3 class names but n_classes=2"):
+        sample(renamed(trained, ["a", "b", "c"], tmp_path), 4, tmp_path / "three")
+    monkeypatch.chdir(tmp_path / "a")
+    sample(trained, 1, ".", class_name="plain")
+    assert (tmp_path / "a_grid.png").is_file()
+
+
+def test_what_draws_nothing_finite_is_named(train, tmp_path):
+    contents = checkpoint.load(train("dcgan"))
+    for name, value in contents["state_dict"].items():
+        if name.startswith("generator") and value.ndim == 4:
+            value.sign_().mul_(3e38)  # finite, but their sums are not
+    torch.save(contents, tmp_path / "spoilt.ckpt")
+    with pytest.raises(UserError, match=r"spoilt\.ckpt: it draws a picture that is not finite"):
+        sample(tmp_path / "spoilt.ckpt", 2, tmp_path / "out")
+
+
+def test_pictures_larger_than_the_memory_are_refused_before_they_are_drawn(train, monkeypatch):
+    trained = train("dcgan")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("os.sysconf", lambda name: 10)
+    with pytest.raises(UserError, match=r"8 pictures of it would need more than .* GB"):
+        load_sampler(trained)

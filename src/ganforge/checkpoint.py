@@ -2,34 +2,61 @@
 
 import io
 import math
-import pickle
-from collections.abc import Iterator
-from dataclasses import dataclass
+import reprlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor
 
-from ganforge import folders
+from ganforge import folders, tensor_files
 from ganforge.errors import Stopped, UserError, require
+from ganforge.networks.layers import NORM_MODES
 
-# What every card says, and its type; `ganforge.experiment.describe` writes it.
-CARD = {"generator": dict, "norm_mode": str, "size": int, "fit_to_size": str, "provides": list, "config": dict}
+LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
+LAYOUT = 2  # of what a training goes on from; 1: of one generator and one discriminator
+COUNTERS = ("images_seen", "turns", "skipped_updates")
+_MOST_VALUES = 100_000  # of a card, in all lists and dicts
+_DEEPEST = 50
 
 
-@dataclass(frozen=True)
-class Generator:
-    """A trained generator and what its checkpoint says of it (`card`: channels, size, norm_mode, ...)."""
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
 
-    network: nn.Module
-    card: dict[str, Any]
-    path: Path
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+# What every card says, and whether a value can be meant; `ganforge.experiment.describe` writes it.
+CARD: dict[str, Callable[[Any], bool]] = {
+    "generator": lambda value: isinstance(value, dict),
+    "norm_mode": lambda value: value in NORM_MODES,
+    "size": lambda value: type(value) is int and 1 <= value <= LARGEST,
+    "fit_to_size": lambda value: value in ("squash", "pad"),
+    "provides": _are_words,
+    "config": lambda value: isinstance(value, dict),
+}
+# What some say.
+MORE = {
+    **dict.fromkeys(("source_channels", "target_channels", "channels"), lambda value: value in (None, 1, 3)),
+    "class_names": _are_words,
+    "data_fingerprint": lambda value: isinstance(value, str),
+    **dict.fromkeys(COUNTERS, _is_count),
+}
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Writes checkpoints so that a file of that name is whole at any time: a full disk or a kill keeps the former."""
+    """Writes checkpoints so that a file of that name is whole at any time: a full disk or a kill keeps the former.
+
+    What it reads are tensors and plain values, every byte of them checked.
+    """
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return load(path)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         contents = io.BytesIO()  # torch's own writer aborts the process where the disk is full
@@ -68,71 +95,54 @@ def load(path: str | Path) -> dict[str, Any]:
     written by ganforge.
     """
     path = find(path)
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: holds more than tensors and plain values, or is no checkpoint at all; refused, since loading it "
-            "could run code"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as a checkpoint, it may be truncated ({first})") from error
+    contents = tensor_files.read(path, str(path))
     require(
         isinstance(contents, dict) and isinstance(contents.get("ganforge"), dict) and "state_dict" in contents,
         f"{path}: is a file of another program; ganforge reads the checkpoints that it wrote",
     )
-    missing = [name for name, kind in CARD.items() if not isinstance(contents["ganforge"].get(name), kind)]
-    require(not missing, f"{path}: does not say its {', '.join(missing)}; it was changed, or is of another version")
+    card = contents["ganforge"]
+    require(
+        _fits(card, _is_word_or_number) and isinstance(contents["state_dict"], dict),
+        f"{path}: says of itself what ganforge does not write; it was changed",
+    )
+    wrong = {name: card.get(name) for name, is_meant in CARD.items() if not is_meant(card.get(name))}
+    wrong |= {name: card[name] for name, is_meant in MORE.items() if name in card and not is_meant(card[name])}
+    require(
+        not wrong,
+        f"{path}: does not say its {', '.join(wrong)} ("
+        + ", ".join(f"{name}={reprlib.repr(value)}" for name, value in wrong.items())
+        + "); it was changed, or is of another version",
+    )
     return contents
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value from a config is numbers and words, in lists and dicts; nothing to be built or looked up."""
-    if isinstance(value, dict):
-        return "_target_" not in value and all(isinstance(key, str) and is_plain(v) for key, v in value.items())
-    if isinstance(value, list):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
+def _fits(contents: Any, is_leaf: Callable[[Any], bool]) -> bool:
+    """Whether these are dicts and lists of such leaves, few enough to be looked at one by one.
 
-
-def build_generator(config: dict[str, Any], path: Path) -> nn.Module:
-    """The network that a checkpoint's config names: one of GENERATORS, with plain values as arguments.
-
-    Any other `_target_` raises UserError: a checkpoint from elsewhere is data, and must not choose what is run.
+    A file of some bytes can hold a list that holds another one ten times, and so on, or itself.
     """
-    from ganforge.networks import GENERATORS
+    room = _MOST_VALUES
 
-    config = dict(config)
-    target = config.pop("_target_", None)
-    require(
-        target in GENERATORS,
-        f"{path}: names {target!r} as its generator; only {', '.join(GENERATORS)} are built from a checkpoint",
-    )
-    strange = [name for name, value in config.items() if not is_plain(value)]
-    require(not strange, f"{path}: its generator has values that are not plain numbers or words: {', '.join(strange)}")
-    try:
-        return GENERATORS[target](**config)
-    except TypeError as error:
-        raise UserError(f"{path}: its generator does not fit this version of ganforge ({error})") from error
+    def fits(value: Any, depth: int) -> bool:
+        nonlocal room
+        room -= 1
+        if room < 0 or depth > _DEEPEST:
+            return False
+        if isinstance(value, dict):
+            return all(_is_word_or_number(key) and fits(inner, depth + 1) for key, inner in value.items())
+        if isinstance(value, list | tuple):
+            return all(fits(inner, depth + 1) for inner in value)
+        return is_leaf(value)
+
+    return fits(contents, 0)
 
 
-def load_generator(path: str | Path) -> Generator:
-    """The generator that a user of the run gets (the moving average where there is one), in evaluation mode."""
-    path = find(path)
-    contents = load(path)
-    card = contents["ganforge"]
-    network = build_generator(card["generator"], path)
-    state = contents["state_dict"]
-    prefix = "generator_ema." if any(name.startswith("generator_ema.") for name in state) else "generator."
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: its weights do not fit the generator it names ({str(error).splitlines()[0]})"
-        ) from error
-    return Generator(network=network.eval(), card=card, path=path)
+def _is_word_or_number(value: Any) -> bool:
+    return value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < 2**63)
+
+
+def _is_tensor_or_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) or _is_word_or_number(value)
 
 
 def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> None:
@@ -142,11 +152,13 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
     batch, and the number of epochs where something depends on it; not where and how it runs. force: only networks that
     do not fit are refused.
     """
-    theirs_card = load(path)["ganforge"]
+    contents = load(path)
+    _check_state(contents, path)
+    theirs_card = contents["ganforge"]
     theirs, ours = _meaning(theirs_card), _meaning(card)
     missing = object()
     differing = [
-        f"{key}={ours.get(key)} but {theirs.get(key)} in the checkpoint"
+        f"{key}={_shown(ours.get(key))} but {_shown(theirs.get(key))} in the checkpoint"
         for key in {**theirs, **ours}
         if ours.get(key, missing) != theirs.get(key, missing)
     ]
@@ -157,6 +169,81 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
         f"{path}: going on with other settings would be another experiment: {'; '.join(differing)}; "
         "give the settings of the run, or resume=force",
     )
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 and text.isprintable() else reprlib.repr(text)
+
+
+def _check_state(contents: dict[str, Any], path: Path) -> None:
+    """Raise UserError where what a training goes on from is of other types than what a training leaves."""
+    card, ranks = contents["ganforge"], contents.get("ganforge_state")
+    versions = card.get("versions") if isinstance(card.get("versions"), dict) else {}
+    require(
+        card.get("layout") == LAYOUT,
+        f"{path}: was written by ganforge {_shown(versions.get('ganforge'))} ({_shown(versions.get('git_commit'))}), "
+        "whose checkpoints can be used, but no training of this version goes on from them",
+    )
+    optimizers = contents.get("optimizer_states")
+    means = {
+        "state_dict": all(map(_is_tensor_or_plain, contents["state_dict"].values())),
+        "ganforge": all(_is_count(card.get(name)) for name in COUNTERS) and _are_counts(card.get("updates")),
+        "epoch": _is_count(contents.get("epoch")) and _is_count(contents.get("global_step")),
+        "loops": isinstance(contents.get("loops"), dict)
+        and _fits(contents["loops"], lambda value: _is_word_or_number(value) and type(value) is not str),
+        "callbacks": _fits(contents.get("callbacks"), _is_tensor_or_plain),
+        "optimizer_states": isinstance(optimizers, list) and _fits(optimizers, _is_tensor_or_plain),
+        "ganforge_state": isinstance(ranks, list) and len(ranks) > 0 and all(map(_is_state, ranks)),
+    }
+    wrong = [name for name, right in means.items() if not right]
+    require(not wrong, f"{path}: no training can go on from its {', '.join(wrong)}; it was changed")
+
+
+def _are_counts(counts: Any) -> bool:
+    return isinstance(counts, dict) and len(counts) > 0 and all(map(_is_count, counts.values()))
+
+
+def _is_state(own: Any) -> bool:
+    """Whether this is what `Adversarial` saves of a process: generators, and the numbers since the last row by name."""
+    if not (isinstance(own, dict) and isinstance(own.get("randomness"), dict) and isinstance(own.get("rows"), dict)):
+        return False
+    return all(isinstance(name, str) and _is_column(column) for name, column in own["rows"].items())
+
+
+def _is_column(column: Any) -> bool:
+    if not (isinstance(column, dict) and isinstance(column.get("is_term"), bool)):
+        return False
+    values, left_out, moments = (column.get(name) for name in ("values", "left_out", "moments"))
+    return (
+        isinstance(values, Tensor)
+        and values.ndim == 1
+        and values.is_floating_point()
+        and isinstance(left_out, list)
+        and isinstance(moments, list)
+        and len(values) == len(left_out) == len(moments)
+        and all(bad is None or (isinstance(bad, Tensor) and bad.ndim == 0) for bad in left_out)
+        and all(map(_is_count, moments))
+    )
+
+
+@contextmanager
+def restoring(path: Path | None, updates: Callable[[], dict[str, int]]) -> Iterator[None]:
+    """Around a training that goes on from `path`: what ends it before each player has moved is the checkpoint's fault.
+
+    updates: of each player so far, counting those before. Raises UserError, naming the file.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if path is None or min(updates().values()) > min(load(path)["ganforge"]["updates"].values()):
+            raise
+        raise UserError(
+            f"{path}: the training cannot go on from it ({type(error).__name__}: {tensor_files.first_line(error)}); it "
+            "was changed, or is of another version"
+        ) from error
 
 
 def _meaning(card: dict[str, Any]) -> dict[str, Any]:

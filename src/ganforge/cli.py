@@ -17,6 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {printable(error, lines=True)}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a name that is too long, a folder that is gone
+        print(f"error: {error.filename or options.command}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what was written is complete", file=sys.stderr)
         return 130
@@ -28,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ganforge", description="What one does after training. To train: python train.py --help"
     )
     parser.add_argument("--version", action="version", version=f"ganforge {ganforge.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     predict = commands.add_parser(
         "predict",

@@ -1,5 +1,8 @@
 """The table of a run again, or of any two folders of pictures."""
 
+import itertools
+import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,6 @@ from torch.utils.data import Dataset, default_collate
 from ganforge import evaluation as rooms
 from ganforge import images, summary
 from ganforge.callbacks import Evaluation
-from ganforge.checkpoint import Generator, is_plain, load_generator
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.data.lattice import LatticeData
 from ganforge.data.mnist import MnistData
@@ -24,13 +26,18 @@ from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
+from ganforge.folders import make_writable
+from ganforge.generators import Generator, check_size, is_plain, load_generator
 from ganforge.networks import SAMPLERS
 from ganforge.networks.layers import infer
 from ganforge.noise import latents
-from ganforge.sample import draw
+from ganforge.sample import check_drawing, draw
 
 # What a checkpoint may name; anything else in it is not built.
 DATA = {f"{kind.__module__}.{kind.__name__}": kind for kind in (ImageFolderData, LatticeData, MnistData, PairsData)}
+_BATCH = 64
+_MOST = 10**6  # pictures, resamples and the like that a checkpoint may ask for
+_FREE = ("seed", "split_seed", "cache_bytes")  # numbers that are no amounts of work
 METRIC_CLASSES = {f"ganforge.evaluation.{name}": getattr(rooms, name) for name in rooms.__all__}
 
 
@@ -70,6 +77,7 @@ def evaluate(
     require(not unknown, f"--metrics {','.join(metrics or [])}: choose from {', '.join(METRICS)}")
     if output is not None:
         require(overwrite or not Path(output).exists(), f"--output {output}: is already there; or --overwrite")
+        make_writable(Path(output).parent, f"--output {output}")
     fidelity = {"metrics": list(metrics or METRICS), "extractor": extractor, "weights": weights}
     if against is not None:
         results = of_folders(subject, against, fidelity)
@@ -95,20 +103,32 @@ def of_run(
 ) -> dict[str, Any]:
     """The numbers of a run's generator, or of a folder of pictures, on the run's test set."""
     generator = load_generator(checkpoint)
-    data = rebuild_data(generator, n)
-    evaluation = Evaluation(metrics=rebuild_metrics(generator, fidelity))
-    evaluation.choose(data)
-    dataset = data.sets["test"]
+    try:
+        data = rebuild_data(generator, n)
+        evaluation = Evaluation(metrics=rebuild_metrics(generator, fidelity))
+        evaluation.choose(data)
+        dataset = data.sets["test"]
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # settings of any type, from anyone
+        raise UserError(
+            f"{generator.path}: its data or metrics cannot be made again ({type(error).__name__}: {error})"
+        ) from error
     drawn = None
     if pictures is not None:
         channels = data.real("test")[0].shape[0]
         drawn = Folder(pictures, channels)
         require("paired" not in data.provides, f"--images {pictures}: only for models that draw from noise")
+    if drawn is None and isinstance(generator.network, tuple(SAMPLERS.values())):
+        check_drawing(generator)
+    elif drawn is None:
+        shape = (_BATCH, generator.card["source_channels"], data.size, data.size)
+        check_size(generator, shape, said=f"{_BATCH} of its pictures")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator.network.to(device)
     evaluation.begin("test", ["test"], device)
     count = len(dataset) if drawn is None else len(drawn)
-    for batch in track(list(_batches(dataset, count, 64)), description="evaluating"):
+    for batch in track(list(_batches(dataset, count, _BATCH)), description="evaluating"):
         batch = batch()
         if generator.card["generator"].get("n_classes"):
             batch["asked_label"] = batch["label"]
@@ -118,36 +138,84 @@ def of_run(
 
 
 def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
-    """The data module that a checkpoint names: one of DATA, with plain values. Raises UserError for anything else."""
-    config = dict(generator.card["config"].get("data") or {})
+    """The data module that a checkpoint names: one of DATA, with plain values. Raises UserError for anything else.
+
+    It is read as in the training, but what is decoded is kept where it is by default: a checkpoint names no place to
+    write to.
+    """
+    path, card = generator.path, generator.card
+    config = _settings(card["config"].get("data"), f"{path}: its data")
+    for key in ("size", "channels", "source_channels", "target_channels"):
+        require(config.get(key) == card.get(key), f"{path}: data.{key} contradicts what it says of itself")
     if n is not None:
         config["n_test"] = n
     kind = DATA.get(config.pop("_target_", None))
-    require(
-        kind is not None, f"{generator.path}: names data that is not built from a checkpoint ({', '.join(DATA)} are)"
-    )
-    require(is_plain(config), f"{generator.path}: its data settings are not plain values")
+    require(kind is not None, f"{path}: names data that is not built from a checkpoint ({', '.join(DATA)} are)")
+    if "cache_dir" in config:
+        config["cache_dir"] = str(_cache("pictures"))
+    if "download" in config:
+        config["download"] = False
+    if "num_workers" in config:
+        config["num_workers"] = 0
     try:
-        return kind(**config)
+        data = kind(**config)
     except TypeError as error:
-        raise UserError(f"{generator.path}: its data does not fit this version of ganforge ({error})") from error
+        raise UserError(f"{path}: its data does not fit this version of ganforge ({error})") from error
+    told = card["generator"].get("n_classes")
+    require(
+        not told or list(data.class_names) == card["class_names"],
+        f"{path}: was told the classes {reprlib.repr(card.get('class_names'))} in training, but its data has "
+        f"{reprlib.repr(list(data.class_names))}; give the data that it was trained with",
+    )
+    return data
+
+
+def _settings(node: Any, said: str) -> dict[str, Any]:
+    """A checkpoint's arguments of one class: plain values that do not ask for work without end."""
+    config = dict(node) if isinstance(node, dict) else {}
+    target = config.pop("_target_", None)
+    require(is_plain(config), f"{said} settings are not plain values")
+    absurd = [
+        f"{name}={value}"
+        for name, value in config.items()
+        if name not in _FREE and isinstance(value, int | float) and not abs(value) <= _MOST  # NaN neither
+    ]
+    require(not absurd, f"{said} has settings beyond {_MOST:,}: {', '.join(absurd)}")
+    return {"_target_": target if isinstance(target, str) else None, **config}
+
+
+def _cache(name: str) -> Path:
+    return Path(os.environ.get("GANFORGE_CACHE") or "~/.cache/ganforge") / name
+
+
+def _new_folder() -> Path:
+    """Where one stands, `evaluation` or a name like it that is not there."""
+    names = itertools.chain(["evaluation"], (f"evaluation_{n}" for n in itertools.count(2)))
+    return next(folder for folder in map(Path, names) if not folder.exists())
 
 
 def rebuild_metrics(generator: Generator, fidelity: dict[str, Any] | None) -> dict[str, Any]:
     """The metrics that a checkpoint names, of METRIC_CLASSES; or `Fidelity` with these settings alone."""
     if fidelity is not None:
-        return {"fidelity": Fidelity(**fidelity)}
+        return {"fidelity": Fidelity(**fidelity, cache_dir=_cache("features"))}
+    evaluation = generator.card["config"].get("evaluation")
+    nodes = evaluation.get("metrics") if isinstance(evaluation, dict) else None
     metrics = {}
-    for name, node in (generator.card["config"].get("evaluation") or {}).get("metrics", {}).items():
-        config = dict(node)
-        target = config.pop("_target_", None)
+    for name, node in nodes.items() if isinstance(nodes, dict) else ():
+        target = node.get("_target_") if isinstance(node, dict) else None
         require(
-            target in METRIC_CLASSES and is_plain(config),
-            f"{generator.path}: names the metric {target!r}; only {', '.join(METRIC_CLASSES)} are built from a "
-            "checkpoint, with plain values; use --metrics",
+            isinstance(target, str)
+            and target in METRIC_CLASSES
+            and is_plain({key: node[key] for key in node if key != "_target_"}),
+            f"{generator.path}: names the metric {reprlib.repr(target)}; only {', '.join(METRIC_CLASSES)} are built "
+            "from a checkpoint, with plain values; use --metrics",
         )
+        config = _settings(node, f"{generator.path}: its metric {name}")
+        del config["_target_"]
         if "folder" in config:
-            config["folder"] = str(generator.path.parent.parent / "evaluation")
+            config["folder"] = str(_new_folder())
+        if "cache_dir" in config:
+            config["cache_dir"] = str(_cache("features"))
         try:
             metrics[name] = METRIC_CLASSES[target](**config)
         except TypeError as error:
@@ -161,7 +229,7 @@ def _generate(generator: Generator, batch: dict[str, Tensor]) -> Tensor:
         z = latents(batch["index"].tolist(), generator.network.latent_dim, seed=0)
         return draw(generator, z, batch["label"] if generator.card["generator"].get("n_classes") else None)
     device = next(generator.network.parameters()).device
-    return infer(generator.network, batch["source"].to(device), generator.card["norm_mode"]).cpu()
+    return generator.checked(infer(generator.network, batch["source"].to(device), generator.card["norm_mode"])).cpu()
 
 
 def _read(folder: Folder, indices: Tensor) -> Tensor:

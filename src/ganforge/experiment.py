@@ -133,7 +133,8 @@ def run(config: DictConfig) -> float:
         profiler=profiler,
     )
     summary.opening(model, data, trainer, run_dir)
-    trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+    with checkpoint.restoring(resumed, lambda: model.updates):
+        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     trainer.profiler = pl.profilers.PassThroughProfiler()  # its tables are of the training
     # Asked now: loading a checkpoint for the test takes the callbacks back to when it was written.
     best, last = (callbacks[name].best_model_path for name in ("best", "last"))
@@ -234,6 +235,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "fit_to_size": data.fit_to_size,
         "provides": sorted(data.provides),
         "config": resolved,
+        "layout": checkpoint.LAYOUT,
         "data_fingerprint": data.fingerprint(),
         "versions": versions(),
         "git_difference": _git("diff", "HEAD")[:MOST_DIFFERENCE],

@@ -1,12 +1,44 @@
-"""Folders that are written to."""
+"""Folders that are written to, and names and files of somebody else."""
 
+import errno
+import hashlib
 import os
+import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from ganforge.errors import UserError
+
+_LONGEST = 255  # bytes of a file name, on all common file systems
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, surrogates, ends of lines and paragraphs
+
+
+def plain_name(name: str, suffix: str = "") -> str:
+    """A name that comes from a file, and a suffix of ours, as the name of one file or folder.
+
+    A name that is one already stays as it is. In others separators, control characters and names of dots alone become
+    "_", and what is too long is cut; then a hash of the name is added, so that different names stay different.
+    """
+    plain = "".join("_" if c in "/\\" or unicodedata.category(c) in _NO_TEXT else c for c in name)
+    plain = plain if plain.strip(".") else "_" * len(plain)
+    if plain and plain == name and len(f"{plain}{suffix}".encode()) <= _LONGEST:
+        return f"{plain}{suffix}"
+    suffix = f"-{hashlib.blake2b(name.encode(errors='surrogatepass'), digest_size=4).hexdigest()}{suffix}"
+    return plain.encode()[: _LONGEST - len(suffix.encode())].decode(errors="ignore") + suffix
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """A file to read; raises OSError for what is none: to open a pipe is to wait, and a device has no end."""
+    file = open(  # noqa: SIM115  handed out
+        path, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    )
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is a pipe, a device or a socket and no file", str(path))
+    return file
 
 
 def make_writable(folder: Path, name: str) -> None:

@@ -6,15 +6,25 @@ Arrays of pictures are uint8 (H, W, C) with C = 1 (grey) or 3 (RGB); arrays for 
 
 import os
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ganforge.errors import UserError, require
+from ganforge.folders import open_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
+# A picture of a few bytes may say that it is as large as the memory: what it says is looked at before it is decoded.
+MOST_PIXELS = int(os.environ.get("GANFORGE_MOST_PIXELS") or 2**26)
+MOST_ASPECT = 100  # of the longer side to the shorter
+
+Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MOST_PIXELS)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it warns of is refused here
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, of which some run other programs
 _SAVE_OPTIONS = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
 _EDGE_BYTES = 2**19
 _PHOTOMETRIC = 262  # TIFF tag; 0 means that the value 0 is white
@@ -29,15 +39,19 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
     is applied, channels beyond the colour are dropped, and of several frames the first is read.
 
     background: an opaque colour by name or as "#rrggbb". Raises UserError, naming the file, when it does not decode in
-    full.
+    full, and before it is decoded when it says that it has more than MOST_PIXELS (2^26, or the environment's
+    GANFORGE_MOST_PIXELS), or is more than MOST_ASPECT times as long as it is wide.
     """
     require(channels in (1, 3), f"channels={channels}: pictures are read with 1 (grey) or 3 (RGB) channels")
     colour = opaque(background)
     try:
         # Opened here, because Pillow maps files that it opens itself, and mapped TIFFs are turned wrongly (13.0).
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
+            _check_shape(path, *image.size)
             white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-            upright = ImageOps.exif_transpose(image)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)  # a copy costs as much memory again
+            upright = image
         if upright.mode == "F" or upright.mode.startswith("I"):
             grey = _deep_to_uint8(np.asarray(upright), 1.0 if upright.mode == "F" else 65535.0, white_is_zero)
             return np.repeat(grey[..., None], channels, axis=2)
@@ -45,6 +59,10 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
             upright = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", upright.size, (*colour, 255)), upright)
         array = np.array(upright.convert("L" if channels == 1 else "RGB"))
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path}: says that it has more than {MOST_PIXELS:,} pixels; {_TOO_MANY}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         if isinstance(error, UnidentifiedImageError):
             reason = "not a picture, or of a depth or channel count that Pillow does not know"
@@ -54,6 +72,24 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
             f"{path}: does not decode ({reason}); replace it by a complete PNG, JPEG, TIFF, BMP or WebP file"
         ) from error
     return array.reshape(*array.shape[:2], channels)
+
+
+_TOO_MANY = (
+    "cut or shrink it, or allow so many by the environment's GANFORGE_MOST_PIXELS (each takes some 20 bytes of memory "
+    "while it is decoded)"
+)
+
+
+def _check_shape(path: str | Path, width: int, height: int) -> None:
+    require(
+        width * height <= MOST_PIXELS,
+        f"{path}: says that it has {width}×{height} pixels, which are more than {MOST_PIXELS:,}; {_TOO_MANY}",
+    )
+    require(
+        max(width, height) <= MOST_ASPECT * min(width, height),
+        f"{path}: has {width}×{height} pixels; pictures are at most {MOST_ASPECT} times as long as they are wide, so "
+        "cut it or leave it out",
+    )
 
 
 def opaque(colour: str) -> tuple[int, int, int]:
@@ -113,13 +149,13 @@ def list_images(folder: str | Path) -> list[Path]:
     Hidden files (`.DS_Store`, `._1.jpg`) are left out. Raises UserError when the folder is missing or has none.
     """
     folder = Path(folder)
-    require(folder.is_dir(), f"{folder} is not a folder; give the folder that holds the pictures ({_accepted()})")
+    require(folder.is_dir(), f"{folder} is not a folder; give the folder that holds the pictures ({accepted()})")
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     found = sorted((e for e in entries if e.suffix.lower() in SUFFIXES and e.is_file()), key=natural_key)
     if not found:
         below = sorted(entry.name for entry in entries if entry.is_dir())
         hint = f"; it holds the folders {', '.join(below[:10])}: is one of them meant?" if below else ""
-        raise UserError(f"{folder} holds no pictures ({_accepted()}){hint}")
+        raise UserError(f"{folder} holds no pictures ({accepted()}){hint}")
     return found
 
 
@@ -129,7 +165,7 @@ def natural_key(path: Path) -> tuple:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
-def _accepted() -> str:
+def accepted() -> str:
     return f"files in {', '.join(SUFFIXES)}"
 
 
@@ -145,5 +181,8 @@ def _deep_to_uint8(values: np.ndarray, white: float, white_is_zero: bool) -> np.
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):  # written so that NaN fails
         raise ValueError(f"values from {low:g} to {high:g} are outside [0, {white:g}]")
-    scaled = values.astype(np.float64) * (255 / white)
-    return np.rint(255 - scaled if white_is_zero else scaled).astype(np.uint8)
+    scaled = values.astype(np.float64)
+    scaled *= 255 / white
+    if white_is_zero:
+        np.subtract(255, scaled, out=scaled)
+    return np.rint(scaled, out=scaled).astype(np.uint8)

@@ -10,10 +10,11 @@ import torch
 from rich.progress import track
 
 from ganforge import images
-from ganforge.checkpoint import Generator, load_generator
 from ganforge.errors import UserError, require
-from ganforge.folders import make_writable
+from ganforge.folders import make_writable, plain_name
+from ganforge.generators import Generator, check_size, load_generator
 from ganforge.lattice import Network, find_sites, read
+from ganforge.lattice.read import SMALLEST
 from ganforge.networks import TRANSLATORS
 from ganforge.networks.layers import infer
 
@@ -30,7 +31,7 @@ def predict(
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
     Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there) raises
-    UserError before the first picture is translated.
+    UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`.
     """
     generator = load_generator(checkpoint)
     require(
@@ -38,22 +39,31 @@ def predict(
         f"{generator.path}: this model draws pictures from noise; use ganforge sample",
     )
     reads_networks = "networks" in generator.card["provides"]
-    channels = generator.card["source_channels"]
+    channels, size = generator.card["source_channels"], generator.card["size"]
     sources = _sources(pictures)
     output = Path(output)
-    targets = [output / source.name for source in sources]
-    written = [file for target in targets for file in _files(target, reads_networks)]
-    _check(sources, channels, output, written, overwrite)
+    targets = [_files(output, source, reads_networks) for source in sources]
+    written = [file for files in targets for file in files]
+    shapes = _check(sources, channels, output, written, overwrite)
+    for height, width in shapes if full_size else [(size, size)]:
+        require(
+            not reads_networks or min(height, width) >= SMALLEST,
+            f"a picture of {width}×{height} px: networks are read from {SMALLEST}×{SMALLEST} px or more; give larger "
+            "pictures, or leave out --full-size",
+        )
+        check_size(generator, (1, channels, height, width), said=f"a picture of {width}×{height} px")
+    make_writable(output, f"--output {output}")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator.network.to(device)
-    for source, target in track(list(zip(sources, targets, strict=True)), description="translating"):
+    for source, (target, *network_files) in track(list(zip(sources, targets, strict=True)), description="translating"):
         picture = images.read(source, channels)
         fitted, covered = (picture, picture.shape[:2]) if full_size else fit(picture, generator.card)
         generated = translate(generator, fitted, norm_mode)
         images.write(target, images.resize(generated[: covered[0], : covered[1]], picture.shape[:2]))
         if reads_networks:
-            _write_network(target, _network(fitted, generated, np.divide(picture.shape[:2], covered)[::-1]))
+            network = _network(fitted, generated, np.divide(picture.shape[:2], covered)[::-1])
+            _write_network(*network_files, network)
     print(f"{len(sources)} pictures translated with {generator.path}, written to {output}")
     return written
 
@@ -63,7 +73,7 @@ def translate(generator: Generator, picture: np.ndarray, norm_mode: str | None =
     device = next(generator.network.parameters()).device
     source = torch.from_numpy(images.to_unit(picture))[None].to(device)
     generated = infer(generator.network, source, norm_mode or generator.card["norm_mode"])
-    return images.from_unit(generated[0].cpu().numpy())
+    return images.from_unit(generator.checked(generated[0]).cpu().numpy())
 
 
 def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:
@@ -88,8 +98,7 @@ def _network(source: np.ndarray, generated: np.ndarray, factors: np.ndarray) -> 
     return Network(found.sites * factors, found.bonds)
 
 
-def _write_network(target: Path, network: Network) -> None:
-    json_file, graph_file = _files(target, True)[1:]
+def _write_network(json_file: Path, graph_file: Path, network: Network) -> None:
     plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
     json_file.write_text(json.dumps(plain) + "\n")
     graph = networkx.Graph()
@@ -98,8 +107,10 @@ def _write_network(target: Path, network: Network) -> None:
     networkx.write_graphml(graph, graph_file)
 
 
-def _files(target: Path, network: bool) -> list[Path]:
-    return [target, target.with_suffix(".json"), target.with_suffix(".graphml")] if network else [target]
+def _files(output: Path, source: Path, network: bool) -> list[Path]:
+    """What is written for a picture: the translation under its name, and the two files of a network."""
+    suffixes = [source.suffix, *([".json", ".graphml"] if network else [])]
+    return [output / plain_name(source.stem, suffix) for suffix in suffixes]
 
 
 def _sources(pictures: Sequence[str | Path]) -> list[Path]:
@@ -110,7 +121,10 @@ def _sources(pictures: Sequence[str | Path]) -> list[Path]:
     return found
 
 
-def _check(sources: list[Path], channels: int, output: Path, written: list[Path], overwrite: bool) -> None:
+def _check(
+    sources: list[Path], channels: int, output: Path, written: list[Path], overwrite: bool
+) -> list[tuple[int, int]]:
+    """The heights and widths that there are among the pictures; raises UserError for whatever is wrong with them."""
     require(
         not output.exists() or output.is_dir(), f"--output {output}: is a file; give a folder, it is made if missing"
     )
@@ -122,11 +136,13 @@ def _check(sources: list[Path], channels: int, output: Path, written: list[Path]
         f"--output {output}: already holds {', '.join(existing[:5])}{' ...' if len(existing) > 5 else ''}; choose "
         "another folder, or --overwrite",
     )
-    broken = []
+    broken, shapes = [], {}
+    unwritten = [str(file) for file in sources if file.suffix.lower() not in images.SUFFIXES]
+    require(not unwritten, f"{', '.join(unwritten[:5])}: no picture that can be written; name it {images.accepted()}")
     for source in sources:
         try:
-            images.read(source, channels)
+            shapes[images.read(source, channels).shape[:2]] = None
         except UserError as error:
             broken.append(str(error))
     require(not broken, "; ".join(broken))
-    make_writable(output, f"--output {output}")
+    return list(shapes)

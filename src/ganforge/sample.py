@@ -11,15 +11,16 @@ from torchvision.utils import save_image
 
 from ganforge import images
 from ganforge.callbacks.grids import animate, rows, square
-from ganforge.checkpoint import Generator, load_generator
 from ganforge.errors import UserError, require
-from ganforge.folders import make_writable
+from ganforge.folders import make_writable, plain_name
+from ganforge.generators import Generator, check_size, load_generator
 from ganforge.networks import SAMPLERS
 from ganforge.noise import latents, slerp
 
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
 CHUNK = 8
 IN_GRID = 64
+PIXELS_IN_GRID = 2**26  # at most; of large pictures there are fewer
 
 
 def sample(
@@ -36,8 +37,8 @@ def sample(
     """Write images 0 to n - 1 of a seed as `output`/000000.png, ..., and a grid of the first 64 beside the folder.
 
     Of a conditional generator all are of the class `class_name`; without it the classes take turns, each with a folder
-    of its own name in `output`. Image i is the same for any n and batch_size. Raises UserError before the first image
-    is drawn; returns the files of the images.
+    of its own name in `output` (see `plain_name`). Image i is the same for any n and batch_size. Raises UserError
+    before the first image is drawn; returns the files of the images.
     """
     generator = load_sampler(checkpoint)
     require(n >= 1, f"-n {n}: 1 or more images")
@@ -48,10 +49,11 @@ def sample(
     output = Path(output)
     names = generator.card.get("class_names", [])
     files = [
-        output / (names[labels[i]] if labels is not None and class_name is None else "") / f"{i:06d}.png"
+        output / (plain_name(names[labels[i]]) if labels is not None and class_name is None else "") / f"{i:06d}.png"
         for i in range(n)
     ]
-    grid = output.with_name(f"{output.resolve().name}_grid.png")
+    beside = output if output.name.strip(".") else output.resolve()
+    grid = beside.parent / plain_name(beside.name, "_grid.png")
     existing = [str(file) for file in [*files, grid] if file.exists()]
     require(
         overwrite or not existing,
@@ -69,8 +71,9 @@ def sample(
         drawn = draw(generator, z, None if labels is None else labels[indices.start : indices.stop])
         for index, picture in zip(indices, drawn, strict=True):
             images.write(files[index], images.from_unit(picture.numpy()))
-        if begin < IN_GRID:
-            first.append(drawn[: IN_GRID - begin])
+        in_grid = max(1, min(IN_GRID, PIXELS_IN_GRID // drawn[0, 0].numel()))
+        if begin < in_grid:
+            first.append(drawn[: in_grid - begin])
     save_image(square(torch.cat(first)), grid)
     print(f"{n} images of {generator.path}, seed {seed}, written to {output}\ngrid: {grid}")
     return files
@@ -138,8 +141,15 @@ def load_sampler(checkpoint: str | Path) -> Generator:
         isinstance(generator.network, tuple(SAMPLERS.values())),
         f"{generator.path}: this model translates pictures; use ganforge predict",
     )
+    check_drawing(generator)
     generator.network.to(device)
     return generator
+
+
+def check_drawing(generator: Generator) -> None:
+    """Raise UserError where a generator from noise needs more memory than there is."""
+    labels = [(CHUNK,)] if generator.card["generator"].get("n_classes") else []
+    check_size(generator, (CHUNK, generator.network.latent_dim), *labels, said=f"{CHUNK} pictures of it")
 
 
 def class_labels(generator: Generator, class_name: str | None, n: int) -> Tensor | None:
@@ -166,7 +176,7 @@ def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Tensor:
         chunk = torch.cat([chunk, chunk[:1].expand(missing, -1)]).to(device)
         label = None if label is None else torch.cat([label, label[:1].expand(missing)]).to(device)
         drawn.append(generator.network(chunk, label)[: CHUNK - missing].float().cpu())
-    return torch.cat(drawn).clamp(-1, 1)
+    return generator.checked(torch.cat(drawn)).clamp(-1, 1)
 
 
 def _terms(arithmetic: str) -> list[tuple[int, list[int]]]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from ganforge.folders import plain_name
+
 
 class Kept(ModelCheckpoint):
     """Lightning's ModelCheckpoint, which also knows its files where a run goes on in another folder.
@@ -14,7 +16,7 @@ class Kept(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
-            return str(Path(self.dirpath) / Path(path).name) if path else path
+            return str(Path(self.dirpath) / plain_name(Path(path).name)) if path else path
 
         moved = {**state_dict, "dirpath": self.dirpath}
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):

@@ -23,8 +23,8 @@ class Progress(TQDMProgressBar):
         return {"training_seconds": self.training_seconds, "images": self.images, "seconds": seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.training_seconds, self.images = state["training_seconds"], state["images"]
-        self.seconds_before = state.get("seconds", self.training_seconds)  # older checkpoints do not tell
+        self.training_seconds, self.images = float(state["training_seconds"]), int(state["images"])
+        self.seconds_before = float(state.get("seconds", self.training_seconds))  # older checkpoints do not tell
 
     def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
         super().on_train_start(trainer, *args)

@@ -16,11 +16,13 @@ import numpy as np
 from ganforge import images
 from ganforge.data.pair_files import _with_bar
 from ganforge.data.pictures import Pictures
-from ganforge.errors import UserError
+from ganforge.errors import UserError, require
+from ganforge.folders import open_file
 
 _FAULTS_SHOWN = 20
+_LONGEST = 4  # times the shorter side, of what is resized
 _ROOM_LEFT = 2**28  # bytes of the disk that are not taken
-_FORMAT = 1  # of the cached files; another number where the same settings give other pixels
+_FORMAT = 2  # of the cached files; another number where the same settings give other pixels
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Fit:
     """How a file becomes a picture of size×size.
 
     crop: the shorter side is resized to size and the middle square cut out; else the picture is squashed to a square.
+    Of a picture more than 4 times as long as wide the middle is taken first: the work is bounded by the result.
     background: the colour behind transparent pictures. channels: 1 (grey) or 3 (RGB).
     """
 
@@ -42,10 +45,17 @@ class Fit:
         sides = [self.size, self.size]
         if self.crop:
             shorter = min(picture.shape[:2])
+            picture = picture[tuple(_middle(side, _LONGEST * shorter) for side in picture.shape[:2])]
             sides = [max(self.size, round(side * self.size / shorter)) for side in picture.shape[:2]]
         top, left = ((side - self.size) // 2 for side in sides)
         square = images.resize(picture, tuple(sides))[top : top + self.size, left : left + self.size]
         return np.ascontiguousarray(square.transpose(2, 0, 1))
+
+
+def _middle(side: int, most: int) -> slice:
+    """The middle of a side: at most `most` pixels, or one more where that keeps the centre."""
+    before = max(0, (side - most) // 2)
+    return slice(before, side - before)
 
 
 def decode(files: Sequence[Path], fit: Fit, *, cache_bytes: int, cache_dir: Path) -> tuple[Pictures, str]:
@@ -64,9 +74,11 @@ def decode(files: Sequence[Path], fit: Fit, *, cache_bytes: int, cache_dir: Path
         return pictures, f"in memory, {_size(needed)}"
     path = cache_dir / f"{_key(files, fit)}.npy"
     try:
-        if not _is_whole(path, shape):
+        stored = _stored(path, shape)
+        if stored is None:
             _write(path, shape, files, fit)
-        return Mapped(path), f"decoded in {path}, {_size(needed)}, being more than data.cache_bytes={cache_bytes}"
+            stored = Stored(path, shape)
+        return stored, f"decoded in {path}, {_size(needed)}, being more than data.cache_bytes={cache_bytes}"
     except OSError as error:
         for _ in _decoded(files, fit):
             pass  # every file is tried before training
@@ -76,21 +88,34 @@ def decode(files: Sequence[Path], fit: Fit, *, cache_bytes: int, cache_dir: Path
         )
 
 
-class Mapped:
+class Stored:
     """Pictures of a .npy file, read as they are asked for; every process opens the file itself."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.array = np.load(path, mmap_mode="r")
+    def __init__(self, path: Path, shape: tuple[int, ...]):
+        """Raises OSError or ValueError where the file is not one that was written for pictures of this shape."""
+        self.path, self.shape = path, shape
+        self.file = open_file(path)
+        version = np.lib.format.read_magic(self.file)
+        found = np.lib.format.read_array_header_1_0(self.file)
+        self.begin = self.file.tell()
+        whole = os.fstat(self.file.fileno()).st_size == self.begin + int(np.prod(shape))
+        if (version, found, whole) != ((1, 0), (shape, False, np.dtype(np.uint8)), True):
+            raise ValueError(f"{path} holds something else")
 
     def __len__(self) -> int:
-        return len(self.array)
+        return self.shape[0]
 
     def __getitem__(self, rows: int | np.ndarray) -> np.ndarray:
-        return np.array(self.array[rows])
+        pictures = np.empty((*np.shape(rows), *self.shape[1:]), dtype=np.uint8)
+        size = int(np.prod(self.shape[1:]))
+        for row, picture in zip(np.ravel(rows), pictures.reshape(-1, size), strict=True):
+            data = os.pread(self.file.fileno(), size, self.begin + int(row) * size)
+            require(len(data) == size, f"{self.path}: was cut off while it was read; remove it, then start again")
+            picture[:] = np.frombuffer(data, dtype=np.uint8)
+        return pictures
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mapped, (self.path,)
+        return Stored, (self.path, self.shape)
 
 
 class OnDemand:
@@ -130,11 +155,12 @@ def _decoded(files: Sequence[Path], fit: Fit) -> Iterator[np.ndarray]:
         raise UserError(f"{len(faults)} of {len(files)} pictures do not decode; mend or remove them:{listed}{more}")
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+def _stored(path: Path, shape: tuple[int, ...]) -> Stored | None:
+    """What an earlier run wrote; None where there is nothing, or something else."""
     try:
-        return np.load(path, mmap_mode="r").shape == shape
-    except (OSError, ValueError):  # none, or damaged
-        return False
+        return Stored(path, shape)
+    except Exception:  # readers of damaged files raise nearly anything
+        return None
 
 
 def _write(path: Path, shape: tuple[int, ...], files: Sequence[Path], fit: Fit) -> None:
@@ -160,7 +186,10 @@ def _key(files: Sequence[Path], fit: Fit) -> str:
     """Equal for the same files, by path, size and date, brought to the same form."""
     digest = hashlib.blake2b(json.dumps([_FORMAT, asdict(fit)], sort_keys=True).encode(), digest_size=12)
     for path in files:
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: is gone or cannot be read ({error.strerror}); start again") from error
         digest.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 

@@ -168,7 +168,14 @@ class ImageFolderData(PicturesData):
         return tuple(notes)
 
     def fingerprint(self) -> str:
-        """Hash of the splits, the classes, the file names and the contents (of files above 1 MiB, of their ends)."""
+        """Hash of the splits, the classes, the file names and the contents (of files above 1 MiB, of their ends).
+
+        Taken once: a picture that is changed or removed during a training was trained on all the same.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.blake2b(repr(self.class_names).encode(), digest_size=8)
         for split, (files, labels) in self.files.items():
             for path, label in zip(files, [0] * len(files) if labels is None else labels, strict=True):

@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import math
 import zlib
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import numpy as np
 
 from ganforge.data.pictures import Pictures, PicturesData, Rows
 from ganforge.errors import UserError, require
+from ganforge.folders import open_file
 
 _SIDE = 28
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+_MOST_VALUES = 2**30  # of a file, unpacked; the largest of the four has 47 million
 _UNSIGNED_BYTES = 0x08  # the type of the values, third byte of the magic number
 
 
@@ -180,24 +184,40 @@ def read_pair(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of an idx file, gzipped or not; the format is that of yann.lecun.com/exdb/mnist.
 
-    Raises UserError, naming the file, where it is cut off, is no idx file, or is longer than it says.
+    Raises UserError, naming the file, where it is cut off, is no idx file, is longer than it says, or says that it
+    holds more than 1 GiB.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with open_file(path) as packed:
+            zipped = packed.read(2) == b"\x1f\x8b"
+            packed.seek(0)
+            with gzip.GzipFile(fileobj=packed) if zipped else nullcontext(packed) as file:
+                head = file.read(16)
+                shape = _shape(path, head)
+                count = math.prod(shape)
+                require(
+                    count <= _MOST_VALUES,
+                    f"{path}: says it has {' × '.join(map(str, shape))} values, more than {_MOST_VALUES:,}; fetch it "
+                    "again",
+                )
+                data = bytearray(head[4 + 4 * len(shape) :])
+                while len(data) <= count and (part := file.read(2**20)):
+                    data += part
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again") from error
-    n_dims = data[3] if len(data) >= 4 else 0
-    begin = 4 + 4 * n_dims
     require(
-        data[:3] == bytes([0, 0, _UNSIGNED_BYTES]) and 1 <= n_dims <= 3 and len(data) >= begin,
-        f"{path}: is no idx file of bytes, its first four bytes being {data[:4].hex(' ')}; fetch it again",
+        len(data) == count,
+        f"{path}: holds {f'{len(data)} values' if len(data) < count else 'more values'}, but says it has "
+        f"{' × '.join(map(str, shape))}; fetch it again",
     )
-    shape = tuple(int(n) for n in np.frombuffer(data, dtype=">u4", count=n_dims, offset=4))
-    count = int(np.prod(shape, dtype=object))
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def _shape(path: Path, head: bytes) -> tuple[int, ...]:
+    """The shape that the first 16 bytes of an idx file say."""
+    n_dims = head[3] if len(head) >= 4 else 0
     require(
-        len(data) - begin == count,
-        f"{path}: holds {len(data) - begin} values, but says it has {' × '.join(map(str, shape))}; fetch it again",
+        head[:3] == bytes([0, 0, _UNSIGNED_BYTES]) and 1 <= n_dims <= 3 and len(head) >= 4 + 4 * n_dims,
+        f"{path}: is no idx file of bytes, its first four bytes being {head[:4].hex(' ')}; fetch it again",
     )
-    return np.frombuffer(data, dtype=np.uint8, offset=begin).reshape(shape)
+    return tuple(int(n) for n in np.frombuffer(head, dtype=">u4", count=n_dims, offset=4))

@@ -234,7 +234,14 @@ class PairsData(DataModule):
         return RealPictures(len(plain), plain.target)
 
     def fingerprint(self) -> str:
-        """Hash of the splits, the file names and the contents (of files above 1 MiB: size, first and last 512 KiB)."""
+        """Hash of the splits, the file names and the contents (of files above 1 MiB: size, first and last 512 KiB).
+
+        Taken once: a picture that is changed or removed during a training was trained on all the same.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=8)
         for name, dataset in self.sets.items():
             for pair in dataset.pairs:

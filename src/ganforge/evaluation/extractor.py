@@ -1,10 +1,11 @@
 """`evaluation=domain`: a small classifier of the user's own pictures, whose features stand in for Inception's."""
 
 import hashlib
+import math
 import os
-import pickle
 import re
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,12 +16,31 @@ from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from ganforge.errors import UserError, require
+from ganforge import tensor_files
+from ganforge.errors import require
 
 FORMAT = 1  # of the file; raised when an older ganforge could not read it
 LAYERS = ("features", "logits")
 
-_CARD = {"name": str, "class_names": list, "channels": int, "size": int, "widths": list, "test_accuracy": float}
+_LONGEST_NAME = 64
+_MOST = 4096  # px a side, channels of a block, classes
+
+# What a file says of its extractor, and whether a value can be meant.
+_CARD: dict[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "class_names": lambda value: _are(str, value) and 1 <= len(value) == len(set(value)) <= _MOST,
+    "channels": lambda value: type(value) is int and value in (1, 3),
+    "size": lambda value: type(value) is int and 8 <= value <= _MOST,
+    "widths": lambda value: _are(int, value) and all(1 <= width <= _MOST for width in value),
+    "test_accuracy": lambda value: type(value) is float and math.isfinite(value),
+    "hash": lambda value: isinstance(value, str),
+}
+# What it may say beyond that; no other values go into results.
+_MORE = {"test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str}
+
+
+def _are(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)
 
 
 class DomainExtractor(FeatureExtractorBase):
@@ -109,17 +129,7 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
 def read_tensors(path: Path, argument: str) -> Any:
     """What a file of torch.save holds, tensors and plain values only; UserError for whatever else it is."""
     require(path.is_file(), f"{argument}={path}: no such file; give the path of a file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{argument}={path}: holds more than tensors and plain values, or was not written by PyTorch; refused, "
-            "since loading it could run code; use a file of weights"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{argument}={path}: cannot be read, it may be truncated ({_first_line(error)}); copy or make it again"
-        ) from error
+    return tensor_files.read(path, f"{argument}={path}", legacy=True)
 
 
 def load_extractor(path: str | Path) -> DomainExtractor:
@@ -142,23 +152,27 @@ def load_extractor(path: str | Path) -> DomainExtractor:
         f"{name}: is a file of another program; {remedy}",
     )
     require(
-        contents["ganforge_extractor"] == FORMAT,
-        f"{name}: is of format {contents['ganforge_extractor']}, this ganforge reads {FORMAT}; train it again",
+        type(contents["ganforge_extractor"]) is int and contents["ganforge_extractor"] == FORMAT,
+        f"{name}: is of format {reprlib.repr(contents['ganforge_extractor'])}, this ganforge reads {FORMAT}; train it "
+        "again",
     )
-    card = {key: value for key, value in contents.items() if key not in ("ganforge_extractor", "weights")}
-    strange = [key for key, kind in _CARD.items() if not isinstance(card.get(key), kind)]
-    require(not strange, f"{name}: does not say its {', '.join(strange)}; {remedy}")
+    card = {key: contents.get(key) for key in _CARD}
+    card |= {key: contents[key] for key, kind in _MORE.items() if type(contents.get(key)) is kind}
+    strange = {key: card[key] for key, is_meant in _CARD.items() if not is_meant(card[key])}
+    require(
+        not strange,
+        f"{name}: does not say its {', '.join(strange)} ("
+        + ", ".join(f"{key}={reprlib.repr(value)}" for key, value in strange.items())
+        + f"); {remedy}",
+    )
     check_name(card["name"], name)
     weights = contents["weights"]
-    whole = all(isinstance(value, Tensor) for value in weights.values()) and weights_hash(weights) == card.get("hash")
+    named = all(isinstance(key, str) and isinstance(value, Tensor) for key, value in weights.items())
+    whole = named and weights_hash(weights) == card["hash"]
     require(whole, f"{name}: was changed or damaged after it was written (its hash differs); copy or train it again")
-    try:
-        extractor = DomainExtractor(card=card)
-        extractor.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{name}: its weights do not fit ({_first_line(error)}); {remedy}") from error
+    extractor = tensor_files.fitted(lambda: DomainExtractor(card=card), weights, name)
     _register(card["name"], Path(path).resolve())
-    return extractor.requires_grad_(False).eval()
+    return extractor.requires_grad_(False)
 
 
 def _register(name: str, path: Path) -> None:
@@ -178,8 +192,11 @@ def _register(name: str, path: Path) -> None:
 def check_name(name: str, argument: str) -> None:
     """Raise UserError unless `name` can stand in the names of numbers and is no extractor of torch-fidelity's own."""
     require(
-        isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None,
-        f"{argument}: the extractor's name {name!r} must be of letters, digits, - and _, such as mnist_cnn",
+        isinstance(name, str)
+        and len(name) <= _LONGEST_NAME
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) is not None,
+        f"{argument}: the extractor's name {reprlib.repr(name)} must be of letters, digits, - and _, such as "
+        f"mnist_cnn, and not longer than {_LONGEST_NAME}",
     )
     taken = FEATURE_EXTRACTORS_REGISTRY.get(name)
     require(
@@ -198,7 +215,3 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

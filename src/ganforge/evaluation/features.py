@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor, read_tensors, weights_hash, written_whole
+from ganforge.folders import open_file
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
 INCEPTION_LAYERS = ("2048", "logits_unbiased")  # its defaults for FID and KID, and for the Inception Score
@@ -223,6 +224,8 @@ class Reference:
             digest = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
             path = self.folder / f"{self.network.name or INCEPTION}-{split}-{len(pictures)}-{digest}.npz"
             found = read_features(path, key)
+            if found is not None and found.shape != (len(pictures), self.network.dimensions):
+                found = None  # somebody else's
             if not _on_all_ranks(found is not None, device):
                 fresh = self._extract(pictures, split, device)
                 if found is None:
@@ -262,13 +265,15 @@ class Reference:
 def read_features(path: Path, key: str) -> Tensor | None:
     """Features that were kept under `key`; None where there are none, or the file is damaged or of something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_file(path) as stored, np.load(stored, allow_pickle=False) as file:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.zip.infolist()):
+                return None  # nothing of ours, and perhaps as large as the memory
             if str(file["key"]) != key:
                 return None
             features = torch.from_numpy(file["features"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # readers of damaged files raise nearly anything
         return None
-    return features if bool(features.isfinite().all()) else None
+    return features if features.dtype == torch.float32 and bool(features.isfinite().all()) else None
 
 
 def _rank() -> tuple[int, int]:

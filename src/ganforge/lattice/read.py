@@ -17,6 +17,7 @@ MOST_SHIFT = 2.0  # px from a known site within which its dot is looked for
 DELTA = 0.1  # px, step of the derivatives when sites are settled
 SOFTEN = 0.5  # px, Gaussian: a thin line's peak no longer depends on where it falls between pixels
 SCALES = (0.5, 1.0, 2.0)  # px, Gaussians in which dots of radius 1 to 6 px are local maxima
+SMALLEST = 16  # px a side, of a drawing that is read
 RAYS = 16  # directions in which a dot's rim is looked for
 FAR = 9.0  # px, longest ray; dots are smaller
 WIDEST = 4.0  # px, widest line
@@ -84,8 +85,9 @@ def find_sites(drawn: np.ndarray) -> np.ndarray:
 def page_of(drawn: np.ndarray) -> Page:
     drawn = np.asarray(drawn)
     require(
-        drawn.ndim == 2 and drawn.dtype == np.uint8 and min(drawn.shape) >= 16,
-        f"drawn has shape {drawn.shape} and type {drawn.dtype}; accepted is (H, W) uint8 of at least 16 x 16 px.",
+        drawn.ndim == 2 and drawn.dtype == np.uint8 and min(drawn.shape) >= SMALLEST,
+        f"drawn has shape {drawn.shape} and type {drawn.dtype}; accepted is (H, W) uint8 of at least "
+        f"{SMALLEST} x {SMALLEST} px.",
     )
     levels = drawn.astype(np.float32)
     black = float(np.partition(levels, 8, axis=None)[8])  # the ninth darkest pixel, lest one speck sets the scale

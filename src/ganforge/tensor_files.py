@@ -1,0 +1,153 @@
+"""Files of `torch.save` from anyone: read as data, and networks for the weights in them.
+
+Nothing in a file is run, and a file cannot ask for more memory than it is large.
+"""
+
+import pickle
+import pickletools
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from ganforge.errors import UserError, require
+from ganforge.folders import open_file
+
+# What a file may name. `torch.load` knows more, such as bytearray, which takes as much memory as it is told.
+_NAMES = re.compile(
+    r"collections (OrderedDict|Counter)|__builtin__ (set|complex)|torch\._utils _rebuild_(tensor_v2|parameter)"
+    r"|torch (Size|device|\w+Storage|(b?float|u?int|complex|bool)\d*)"
+)
+_MOST_DESCRIBED = 2**26  # bytes of the description of all tensors; theirs is read apart
+_MOST_ENTRIES = 10**6
+
+
+def read(path: Path, said: str, *, legacy: bool = False) -> Any:
+    """What a file of torch.save holds: tensors on the CPU and plain values.
+
+    said: what the errors begin with. legacy: whether files of the time before PyTorch 1.6, which have no checksums, are
+    read too. Raises UserError for a file that is damaged (every byte is checked), is compressed, or holds what would
+    run code or take more memory than the file has bytes.
+    """
+    try:
+        with open_file(path) as file:
+            if not legacy or zipfile.is_zipfile(file):
+                _check_archive(file)
+            file.seek(0)
+            contents = torch.load(file, map_location="cpu", weights_only=True)
+            for tensor in _tensors(contents):
+                _check_tensor(tensor)
+    except (pickle.UnpicklingError, _Refused) as error:
+        raise UserError(
+            f"{said}: holds more than tensors and plain values, or was not written by PyTorch; refused, since loading "
+            f"it could run code or take all memory{f' ({error})' if isinstance(error, _Refused) else ''}"
+        ) from error
+    except Exception as error:  # readers of damaged files raise nearly anything
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{said}: cannot be read, it may be truncated or damaged ({reason})") from error
+    return contents
+
+
+class _Refused(Exception):
+    """A whole file that asks for what no file of tensors needs."""
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Raise what says why this is no archive as torch writes them: uncompressed, whole, with few names in it."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        size = file.seek(0, 2)
+        if len(entries) > _MOST_ENTRIES or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise _Refused("its parts are compressed, as PyTorch never does")
+        if sum(entry.file_size for entry in entries) > size:
+            raise _Refused("its parts are together larger than it is")
+        described = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+        if len(described) != 1 or described[0].file_size > _MOST_DESCRIBED:
+            raise _Refused("PyTorch writes one data.pkl")
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of its part {damaged!r} differs")
+        for operation, argument, _ in pickletools.genops(archive.read(described[0])):
+            if operation.name in ("GLOBAL", "INST", "STACK_GLOBAL") and not _NAMES.fullmatch(str(argument)):
+                raise _Refused(f"it names {str(argument)!r:.100}")
+
+
+def _tensors(contents: Any) -> Iterator[Tensor]:
+    """All tensors in nested containers, each container once: one can hold another a thousand times, or itself."""
+    waiting, seen = [contents], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value)
+            waiting.extend(value.values() if isinstance(value, dict) else ())
+
+
+def _check_tensor(tensor: Tensor) -> None:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        raise _Refused("a tensor of it has no values of its own")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise _Refused("a tensor of it is larger than what is stored for it")
+
+
+def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str) -> nn.Module:
+    """The network of `build` with these weights, in evaluation mode.
+
+    It is built without memory first, and never larger than the weights are: settings that ask for another network
+    raise UserError, as do weights of other shapes and types, and such as are not finite.
+    """
+    require(
+        all(isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()),
+        f"{said}: its weights are no tensors with names",
+    )
+    room = len(weights)
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal room
+        room -= parameter is not None
+        require(room >= 0, f"{said}: its weights do not fit the network it names, which has more of them")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            network = build()
+    except UserError as error:
+        raise UserError(f"{said}: {str(error).removeprefix(f'{said}: ')}") from error
+    except Exception as error:  # values of any type, from anyone
+        raise UserError(f"{said}: what it names does not fit this version of ganforge ({first_line(error)})") from error
+    finally:
+        hook.remove()
+    differing = [
+        f"{name} {_form(weights.get(name))} for {_form(value)}"
+        for name, value in network.state_dict().items()
+        if _form(weights.get(name)) != _form(value)
+    ] or [f"{name} is too many" for name in weights.keys() - network.state_dict().keys()]
+    require(not differing, f"{said}: its weights do not fit the network it names ({differing[0] if differing else ''})")
+    needed = sum(value.numel() * value.element_size() for value in weights.values())
+    stored = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in weights.values()}
+    require(needed <= sum(stored.values()), f"{said}: several of its weights are the same memory")
+    spoilt = [name for name, value in weights.items() if not bool(value.isfinite().all())]
+    require(
+        not spoilt,
+        f"{said}: {len(spoilt)} of its {len(weights)} weights, such as {spoilt[0] if spoilt else ''}, are not finite; "
+        "its pictures would not be either; use an earlier checkpoint",
+    )
+    network.to_empty(device="cpu").load_state_dict(weights)
+    return network.eval()
+
+
+def _form(value: Tensor | None) -> str:
+    return "nothing" if value is None else f"{value.dtype}".removeprefix("torch.") + f" {list(value.shape)}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line, or what it is called; short, without control characters."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return "".join(c if c.isprintable() else "?" for c in line[:200])
