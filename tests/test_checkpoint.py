@@ -271,6 +271,8 @@ def changed(contents: dict, where: tuple, value) -> None:
     [
         (("loops", "fit_loop", "state_dict"), "x"),
         (("loops",), None),
+        (("loops", "fit_loop", "epoch_progress", "total", "completed"), [1]),
+        (("loops", "fit_loop", "epoch_progress", "total", "completed"), 1.5),
         (("optimizer_states", 0, "state", 0, "exp_avg"), "x"),
         (("optimizer_states", 0, "state", 0, "exp_avg"), torch.zeros(3)),
         (("optimizer_states", 1, "param_groups"), []),

@@ -116,8 +116,8 @@ def load(path: str | Path) -> dict[str, Any]:
     return contents
 
 
-def _fits(contents: Any, is_leaf: Callable[[Any], bool]) -> bool:
-    """Whether these are dicts and lists of such leaves, few enough to be looked at one by one.
+def _fits(contents: Any, is_leaf: Callable[[Any], bool], lists: bool = True) -> bool:
+    """Whether these are dicts, and lists where there may be any, of such leaves, few enough to be looked at one by one.
 
     A file of some bytes can hold a list that holds another one ten times, and so on, or itself.
     """
@@ -131,7 +131,7 @@ def _fits(contents: Any, is_leaf: Callable[[Any], bool]) -> bool:
         if isinstance(value, dict):
             return all(_is_word_or_number(key) and fits(inner, depth + 1) for key, inner in value.items())
         if isinstance(value, list | tuple):
-            return all(fits(inner, depth + 1) for inner in value)
+            return lists and all(fits(inner, depth + 1) for inner in value)
         return is_leaf(value)
 
     return fits(contents, 0)
@@ -139,6 +139,10 @@ def _fits(contents: Any, is_leaf: Callable[[Any], bool]) -> bool:
 
 def _is_word_or_number(value: Any) -> bool:
     return value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < 2**63)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) in (int, bool) and abs(value) < 2**63
 
 
 def _is_tensor_or_plain(value: Any) -> bool:
@@ -190,8 +194,7 @@ def _check_state(contents: dict[str, Any], path: Path) -> None:
         "state_dict": all(map(_is_tensor_or_plain, contents["state_dict"].values())),
         "ganforge": all(_is_count(card.get(name)) for name in COUNTERS) and _are_counts(card.get("updates")),
         "epoch": _is_count(contents.get("epoch")) and _is_count(contents.get("global_step")),
-        "loops": isinstance(contents.get("loops"), dict)
-        and _fits(contents["loops"], lambda value: _is_word_or_number(value) and type(value) is not str),
+        "loops": isinstance(contents.get("loops"), dict) and _fits(contents["loops"], _is_whole, lists=False),
         "callbacks": _fits(contents.get("callbacks"), _is_tensor_or_plain),
         "optimizer_states": isinstance(optimizers, list) and _fits(optimizers, _is_tensor_or_plain),
         "ganforge_state": isinstance(ranks, list) and len(ranks) > 0 and all(map(_is_state, ranks)),
