@@ -119,10 +119,11 @@ def test_files_that_are_no_checkpoint_of_ours_are_refused(tmp_path, trained, mon
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_target_": "os.system"}, "names 'os.system' as its generator"),
-        ({"_target_": "ganforge.networks.PatchGAN"}, "names 'ganforge.networks.PatchGAN'"),
+        ({"_target_": "os.system"}, "its generator names 'os.system'"),
+        ({"_target_": "ganforge.systems.Pix2Pix"}, "names 'ganforge.systems.Pix2Pix'"),
+        ({"_target_": "ganforge.networks.PatchGAN"}, "does not fit this version"),
         ({"_target_": None}, "names None"),
-        ({"norm": {"_target_": "os.system", "command": "touch exploded"}}, "not plain numbers or words: norm"),
+        ({"norm": {"_target_": "os.system", "command": "touch exploded"}}, "its generator, norm, names 'os.system'"),
         ({"norm": "${oc.env:HOME}"}, "not plain numbers or words: norm"),
         ({"wings": 2}, "does not fit this version"),
         ({"base_channels": 8}, "weights do not fit"),
@@ -131,7 +132,7 @@ def test_files_that_are_no_checkpoint_of_ours_are_refused(tmp_path, trained, mon
 def test_a_checkpoints_config_cannot_choose_what_is_run(trained, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     contents = checkpoint.load(trained)
-    contents["ganforge"]["generator"].update(change)
+    contents["ganforge"]["networks"]["generator"].update(change)
     torch.save(contents, "changed.ckpt")
     with pytest.raises(UserError, match=message):
         generators.load_generator("changed.ckpt")
@@ -196,7 +197,7 @@ def test_a_checkpoint_cannot_take_more_memory_than_it_is_large(tmp_path, trained
     for _ in range(40):
         nested = [nested] * 10  # 10^40 lists
     contents = checkpoint.load(trained)
-    for key, value in (("class_names", nested), ("generator", {"a": nested}), ("config", {"data": nested})):
+    for key, value in (("class_names", nested), ("networks", {"a": {"b": nested}}), ("config", {"data": nested})):
         torch.save({**contents, "ganforge": {**contents["ganforge"], key: value}}, tmp_path / "nested.ckpt")
         with pytest.raises(UserError, match=r"nested\.ckpt: says of itself what ganforge does not write"):
             checkpoint.load(tmp_path / "nested.ckpt")
@@ -219,7 +220,7 @@ def test_a_checkpoint_cannot_take_more_memory_than_it_is_large(tmp_path, trained
 )
 def test_a_generator_is_never_larger_than_its_weights(trained, tmp_path, monkeypatch, change, message):
     contents = checkpoint.load(trained)
-    contents["ganforge"]["generator"].update(change)
+    contents["ganforge"]["networks"]["generator"].update(change)
     torch.save(contents, tmp_path / "changed.ckpt")
     # Any real allocation of the network would be seen.
     monkeypatch.setattr(torch.nn.Module, "to_empty", lambda *_, **__: pytest.fail("built before it was compared"))

@@ -10,7 +10,6 @@ from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.extractors import train
-from ganforge.networks import TRANSLATORS
 from ganforge.networks.unet import unet_depth
 from test_fidelity import random_inception
 
@@ -46,7 +45,7 @@ def test_every_model_trains_on_every_data_that_fits(configured, folders, tmp_pat
     assert returned == pytest.approx(results[monitor])
 
 
-@pytest.mark.parametrize("generator", sorted(TRANSLATORS))
+@pytest.mark.parametrize("generator", ["ganforge.networks.UNet", "ganforge.networks.ResNetGenerator"])
 def test_every_translator_trains(configured, folders, tmp_path, generator):
     chosen = [f"model.generator._target_={generator}", "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32"]
     run(configured([*chosen, "model.generator.depth=3", *TINY_PIX2PIX]))

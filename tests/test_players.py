@@ -4,15 +4,19 @@ import copy
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from conftest import Rows, TinyPairs
+from ganforge import images
 from ganforge.errors import UserError
 from ganforge.game import Output, Player
+from ganforge.generators import outputs_of
 from ganforge.networks import PatchGAN, ResNetGenerator
 from ganforge.objectives import least_squares
+from ganforge.predict import predict
 from ganforge.systems import Adversarial
 
 ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999), fused=True)
@@ -151,6 +155,46 @@ def test_it_is_resumed_bit_for_bit(fit, tmp_path):
         assert torch.equal(resumed.state_dict()[name], value), name
     assert rows[2].rows == rows[0].rows[-len(rows[2].rows) :]
     assert resumed.updates == whole.updates
+
+
+CONFIG = {
+    "_target_": "ganforge.networks.ResNetGenerator",
+    "in_channels": 1,
+    "out_channels": 1,
+    "size": 32,
+    "base_channels": 4,
+    "depth": 1,
+    "norm": "none",
+    "dropout": 0.0,
+}
+
+
+def test_pictures_are_translated_by_either_output(fit, tmp_path):
+    system = Toy(**networks(), ema_half_life=20)
+    fit(system, TinyPairs(n_train=8, batch_size=2))
+    card = {"size": 32, "fit_to_size": "squash", "norm_mode": "running", "provides": ["paired"], "config": {}}
+    model = {"a_to_b": CONFIG, "b_to_a": CONFIG, "ema_half_life": 20}
+    system.card = {**card, **outputs_of(Toy, model), "source_channels": 1, "target_channels": 1}
+    system.trainer.save_checkpoint(tmp_path / "toy.ckpt")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 1), dtype=np.uint8)
+    images.write(tmp_path / "picture.png", picture)
+    for direction, name in ((None, "a_to_b"), ("AtoB", "a_to_b"), ("BtoA", "b_to_a")):
+        output = tmp_path / f"out_{direction}"
+        predict(tmp_path / "toy.ckpt", [tmp_path / "picture.png"], output, direction=direction)
+        with torch.no_grad():
+            expected = system.used(name).eval()(torch.from_numpy(images.to_unit(picture))[None])[0].numpy()
+        difference = images.read(output / "picture.png", 1).astype(int) - images.from_unit(expected).astype(int)
+        assert abs(difference).max() <= 1
+    with pytest.raises(UserError, match="has no output CtoA; choose one of AtoB, BtoA"):
+        predict(tmp_path / "toy.ckpt", [tmp_path / "picture.png"], tmp_path / "none", direction="CtoA")
+
+
+def test_a_network_that_no_checkpoint_could_name_is_refused_before_the_training():
+    with pytest.raises(UserError, match=r"model\.b_to_a names 'torch\.nn\.Identity'; only .* are built from a checkp"):
+        outputs_of(Toy, {"a_to_b": CONFIG, "b_to_a": {"_target_": "torch.nn.Identity"}})
+    nested = {**CONFIG, "norm": {"_target_": "os.system", "command": "true"}}
+    with pytest.raises(UserError, match=r"model\.a_to_b, norm, names 'os\.system'"):
+        outputs_of(Toy, {"a_to_b": nested, "b_to_a": CONFIG})
 
 
 def test_a_clip_that_is_none_is_refused():

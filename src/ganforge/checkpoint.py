@@ -31,9 +31,22 @@ def _are_words(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
+def _is_output(value: Any) -> bool:
+    """Whether this is a `ganforge.game.Output`, and whether its network has a moving average."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"network", "fed", "told", "averaged"}
+        and isinstance(value["network"], str)
+        and value["fed"] in ("picture", "latent")
+        and value["told"] in (None, "label")
+        and isinstance(value["averaged"], bool)
+    )
+
+
 # What every card says, and whether a value can be meant; `ganforge.experiment.describe` writes it.
 CARD: dict[str, Callable[[Any], bool]] = {
-    "generator": lambda value: isinstance(value, dict),
+    "networks": lambda value: isinstance(value, dict) and all(isinstance(own, dict) for own in value.values()),
+    "outputs": lambda value: isinstance(value, dict) and len(value) > 0 and all(map(_is_output, value.values())),
     "norm_mode": lambda value: value in NORM_MODES,
     "size": lambda value: type(value) is int and 1 <= value <= LARGEST,
     "fit_to_size": lambda value: value in ("squash", "pad"),
@@ -101,6 +114,7 @@ def load(path: str | Path) -> dict[str, Any]:
         f"{path}: is a file of another program; ganforge reads the checkpoints that it wrote",
     )
     card = contents["ganforge"]
+    _upgrade(card, contents["state_dict"])
     require(
         _fits(card, _is_word_or_number) and isinstance(contents["state_dict"], dict),
         f"{path}: says of itself what ganforge does not write; it was changed",
@@ -114,6 +128,23 @@ def load(path: str | Path) -> dict[str, Any]:
         + "); it was changed, or is of another version",
     )
     return contents
+
+
+def _upgrade(card: dict[str, Any], state: Any) -> None:
+    """Let a card of layout 1, which had one generator, say what one of layout 2 says."""
+    if "networks" in card or not isinstance(card.get("generator"), dict):
+        return
+    generator = card["generator"]
+    averaged = isinstance(state, dict) and any(str(name).startswith("generator_ema.") for name in state)
+    translates = "in_channels" in generator
+    output = {
+        "network": "generator",
+        "fed": "picture" if translates else "latent",
+        "told": "label" if generator.get("n_classes") else None,
+        "averaged": averaged,
+    }
+    card["networks"] = {"generator": generator}
+    card["outputs"] = {"translate" if translates else "sample": output}
 
 
 def _fits(contents: Any, is_leaf: Callable[[Any], bool], lists: bool = True) -> bool:

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_argument(predict)
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
     predict.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
+    predict.add_argument("--direction", metavar="NAME", help="of a model that translates both ways: AtoB, BtoA")
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"
@@ -217,6 +218,7 @@ def _predict(options: argparse.Namespace) -> None:
         options.checkpoint,
         options.pictures,
         options.output,
+        direction=options.direction,
         norm_mode=options.norm_mode,
         full_size=options.full_size,
         overwrite=options.overwrite,

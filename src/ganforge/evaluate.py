@@ -28,7 +28,6 @@ from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
 from ganforge.folders import make_writable
 from ganforge.generators import Generator, check_size, is_plain, load_generator
-from ganforge.networks import SAMPLERS
 from ganforge.networks.layers import infer
 from ganforge.noise import latents
 from ganforge.sample import check_drawing, draw
@@ -119,7 +118,7 @@ def of_run(
         channels = data.real("test")[0].shape[0]
         drawn = Folder(pictures, channels)
         require("paired" not in data.provides, f"--images {pictures}: only for models that draw from noise")
-    if drawn is None and isinstance(generator.network, tuple(SAMPLERS.values())):
+    if drawn is None and generator.output.fed == "latent":
         check_drawing(generator)
     elif drawn is None:
         shape = (_BATCH, generator.card["source_channels"], data.size, data.size)
@@ -130,7 +129,7 @@ def of_run(
     count = len(dataset) if drawn is None else len(drawn)
     for batch in track(list(_batches(dataset, count, _BATCH)), description="evaluating"):
         batch = batch()
-        if generator.card["generator"].get("n_classes"):
+        if generator.told_label:
             batch["asked_label"] = batch["label"]
         generated = _generate(generator, batch) if drawn is None else _read(drawn, batch["index"])
         evaluation.update("test", batch, generated, dataset)
@@ -161,7 +160,7 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
         data = kind(**config)
     except TypeError as error:
         raise UserError(f"{path}: its data does not fit this version of ganforge ({error})") from error
-    told = card["generator"].get("n_classes")
+    told = generator.told_label
     require(
         not told or list(data.class_names) == card["class_names"],
         f"{path}: was told the classes {reprlib.repr(card.get('class_names'))} in training, but its data has "
@@ -225,9 +224,9 @@ def rebuild_metrics(generator: Generator, fidelity: dict[str, Any] | None) -> di
 
 @torch.no_grad()
 def _generate(generator: Generator, batch: dict[str, Tensor]) -> Tensor:
-    if isinstance(generator.network, tuple(SAMPLERS.values())):
+    if generator.output.fed == "latent":
         z = latents(batch["index"].tolist(), generator.network.latent_dim, seed=0)
-        return draw(generator, z, batch["label"] if generator.card["generator"].get("n_classes") else None)
+        return draw(generator, z, batch["label"] if generator.told_label else None)
     device = next(generator.network.parameters()).device
     return generator.checked(infer(generator.network, batch["source"].to(device), generator.card["norm_mode"])).cpu()
 

@@ -24,6 +24,7 @@ from ganforge import checkpoint, hardware, resume, settings, status, summary, wo
 from ganforge.callbacks import Evaluation, Interrupted
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
+from ganforge.generators import outputs_of
 from ganforge.loggers import ending
 from ganforge.systems import Adversarial
 
@@ -225,7 +226,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
     """What a checkpoint says of itself: enough to rebuild the generator and use it, and what it came from."""
     resolved = OmegaConf.to_container(config, resolve=True)
     return {
-        "generator": resolved["model"]["generator"],
+        **outputs_of(hydra.utils.get_class(config.model._target_), resolved["model"]),
         "norm_mode": resolved["model"].get("norm_mode", "running"),
         "source_channels": resolved["data"].get("source_channels"),
         "target_channels": resolved["data"].get("target_channels"),

@@ -2,7 +2,7 @@
 
 import os
 import reprlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganforge import tensor_files
+from ganforge import networks, tensor_files
 from ganforge.checkpoint import LARGEST, find, load
 from ganforge.errors import UserError, require
+from ganforge.folders import plain_name
+from ganforge.game.players import Output
 
 _MOST_SETTING = 2**16  # of a network: channels, layers, numbers of a latent
 _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least
@@ -20,11 +22,17 @@ _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least
 
 @dataclass(frozen=True)
 class Generator:
-    """A trained generator and what its checkpoint says of it (`card`: channels, size, norm_mode, ...)."""
+    """The network of an output of a trained model, and what its checkpoint says (`card`: channels, size, ...)."""
 
     network: nn.Module
     card: dict[str, Any]
     path: Path
+    output: Output
+
+    @property
+    def told_label(self) -> bool:
+        """Whether it is told a class."""
+        return self.output.told == "label"
 
     def checked(self, pictures: Tensor) -> Tensor:
         """The pictures that it drew; raises UserError where they hold a NaN or an infinity."""
@@ -45,23 +53,25 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
-def build_generator(config: dict[str, Any], path: Path, weights: dict[str, Any]) -> nn.Module:
-    """The network that a checkpoint's config names, with its weights: one of GENERATORS, of plain arguments.
+def build_network(config: dict[str, Any], said: str) -> nn.Module:
+    """The network that a checkpoint's config names: one of `ganforge.networks`, of plain arguments and such networks.
 
-    Any other `_target_` raises UserError: a checkpoint from elsewhere is data, and must not choose what is run. So does
-    a network that is not of these weights, before it takes memory.
+    Any other `_target_` raises UserError: a checkpoint from elsewhere is data, and must not choose what is run.
     """
-    from ganforge.networks import GENERATORS
-
     config = dict(config)
     target = config.pop("_target_", None)
+    known = {f"ganforge.networks.{name}": getattr(networks, name) for name in networks.__all__}
     require(
-        isinstance(target, str) and target in GENERATORS,
-        f"{path}: names {reprlib.repr(target)} as its generator; only {', '.join(GENERATORS)} are built from a "
-        "checkpoint",
+        isinstance(target, str) and target in known,
+        f"{said} names {reprlib.repr(target)}; only {', '.join(known)} are built from a checkpoint",
     )
-    strange = [name for name, value in config.items() if not is_plain(value)]
-    require(not strange, f"{path}: its generator has values that are not plain numbers or words: {', '.join(strange)}")
+    built = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and "_target_" in value:
+            built[name] = build_network(value, f"{said}, {name},")
+            continue
+        require(is_plain(value), f"{said} has values that are not plain numbers or words: {name}")
+        built[name] = value
     most = {"size": LARGEST}
     absurd = [
         f"{name}={reprlib.repr(value)}"
@@ -69,22 +79,47 @@ def build_generator(config: dict[str, Any], path: Path, weights: dict[str, Any])
         for number in (value if isinstance(value, list) else [value])
         if isinstance(number, int | float) and not abs(number) <= most.get(name, _MOST_SETTING)  # NaN neither
     ]
-    require(not absurd, f"{path}: its generator is larger than any that can be used ({', '.join(absurd)})")
-    return tensor_files.fitted(lambda: GENERATORS[target](**config), weights, str(path))
+    require(not absurd, f"{said} is larger than any that can be used ({', '.join(absurd)})")
+    return known[target](**built)
 
 
-def load_generator(path: str | Path) -> Generator:
-    """The generator that a user of the run gets (the moving average where there is one), in evaluation mode."""
+def load_generator(path: str | Path, output: str | None = None) -> Generator:
+    """What a user of the run gets (of a network with a moving average that average), in evaluation mode.
+
+    output: its name where the model has several, such as AtoB; None for the first. Raises UserError for a file that is
+    no checkpoint of ours, for a network that is not of its weights, before it takes memory, and for an unknown output.
+    """
     path = find(path)
     contents = load(path)
-    card = contents["ganforge"]
-    state = contents["state_dict"]
-    names = [name for name in state if isinstance(name, str)]
-    prefix = "generator_ema." if any(name.startswith("generator_ema.") for name in names) else "generator."
-    weights = {name.removeprefix(prefix): state[name] for name in names if name.startswith(prefix)}
-    network = build_generator(card["generator"], path, weights)
-    _check_channels(card, path)
-    return Generator(network=network, card=card, path=path)
+    card, state = contents["ganforge"], contents["state_dict"]
+    outputs = card["outputs"]
+    name = next(iter(outputs)) if output is None else output
+    require(name in outputs, f"{path}: has no output {name}; choose one of {', '.join(map(plain_name, outputs))}")
+    averaged = outputs[name]["averaged"]
+    chosen = Output(**{key: value for key, value in outputs[name].items() if key != "averaged"})
+    config = card["networks"].get(chosen.network)
+    require(config is not None, f"{path}: does not say what its {reprlib.repr(chosen.network)} is; it was changed")
+    prefix = f"{chosen.network}{'_ema' if averaged else ''}."
+    names = [name for name in state if isinstance(name, str) and name.startswith(prefix)]
+    weights = {name.removeprefix(prefix): state[name] for name in names}
+    said = f"{path}: its {plain_name(chosen.network)}"
+    network = tensor_files.fitted(lambda: build_network(config, said), weights, str(path))
+    _check_channels(card, config, chosen, path)
+    return Generator(network=network, card=card, path=path, output=chosen)
+
+
+def outputs_of(system: type, model: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of the outputs of a system with this config: `outputs` and the configs of their `networks`.
+
+    Raises UserError for a network that a checkpoint could not name: without it no one could load what is trained.
+    """
+    averaged = model.get("ema_half_life") is not None
+    said = {name: {**asdict(output), "averaged": averaged} for name, output in system.outputs.items()}
+    used = {output.network: model[output.network] for output in system.outputs.values()}
+    for name, config in used.items():
+        with torch.device("meta"):
+            build_network(config, f"model.{name}")
+    return {"outputs": said, "networks": used}
 
 
 @torch.no_grad()
@@ -123,15 +158,16 @@ def check_size(generator: Generator, *shapes: tuple[int, ...], said: str) -> Non
     )
 
 
-def _check_channels(card: dict[str, Any], path: Path) -> None:
+def _check_channels(card: dict[str, Any], config: dict[str, Any], output: Output, path: Path) -> None:
     """Raise UserError where a card says other channels and classes than its generator has."""
-    said, built = {**card}, card["generator"]
-    said["channels"] = said.get("target_channels") if "in_channels" in built else said.get("channels")
-    pairs = [("out_channels", "channels"), *([("in_channels", "source_channels")] if "in_channels" in built else [])]
+    ends = {"in_channels": "source_channels", "out_channels": "target_channels"}
+    pairs = ends if output.fed == "picture" else {"out_channels": "channels"}
     wrong = [
-        f"{name}={said.get(name)} but {own}={built.get(own)}" for own, name in pairs if said.get(name) != built[own]
+        f"{name}={card.get(name)} but {own}={config.get(own)}"
+        for own, name in pairs.items()
+        if card.get(name) != config.get(own)
     ]
-    classes = built.get("n_classes")
-    if classes and len(card.get("class_names", [])) != classes:
+    classes = config.get("n_classes") if output.told == "label" else None
+    if classes is not None and len(card.get("class_names", [])) != classes:
         wrong.append(f"{len(card.get('class_names', []))} class names but n_classes={classes}")
     require(not wrong, f"{path}: its card contradicts its generator ({'; '.join(wrong)}); it was changed")

@@ -15,7 +15,6 @@ from ganforge.folders import make_writable, plain_name
 from ganforge.generators import Generator, check_size, load_generator
 from ganforge.lattice import Network, find_sites, read
 from ganforge.lattice.read import SMALLEST
-from ganforge.networks import TRANSLATORS
 from ganforge.networks.layers import infer
 
 
@@ -24,18 +23,20 @@ def predict(
     pictures: Sequence[str | Path],
     output: str | Path,
     *,
+    direction: str | None = None,
     norm_mode: str | None = None,
     full_size: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
+    direction: which output of a model that has several, such as AtoB; None for the first.
     Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there) raises
     UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`.
     """
-    generator = load_generator(checkpoint)
+    generator = load_generator(checkpoint, direction)
     require(
-        isinstance(generator.network, tuple(TRANSLATORS.values())),
+        generator.output.fed == "picture",
         f"{generator.path}: this model draws pictures from noise; use ganforge sample",
     )
     reads_networks = "networks" in generator.card["provides"]

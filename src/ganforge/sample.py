@@ -14,7 +14,6 @@ from ganforge.callbacks.grids import animate, rows, square
 from ganforge.errors import UserError, require
 from ganforge.folders import make_writable, plain_name
 from ganforge.generators import Generator, check_size, load_generator
-from ganforge.networks import SAMPLERS
 from ganforge.noise import latents, slerp
 
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
@@ -100,7 +99,7 @@ def interpolate(
     require(len(walk) >= 2 and min(walk) >= 0, f"--walk {','.join(map(str, walk))}: two or more image numbers")
     require(steps >= 2, f"--steps {steps}: 2 or more")
     terms = [] if arithmetic is None else _terms(arithmetic)
-    if class_name is None and generator.card["generator"].get("n_classes"):
+    if class_name is None and generator.told_label:
         class_name = generator.card["class_names"][0]
     label = class_labels(generator, class_name, 1)
     output = Path(output)
@@ -138,7 +137,7 @@ def load_sampler(checkpoint: str | Path) -> Generator:
     generator = load_generator(checkpoint)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     require(
-        isinstance(generator.network, tuple(SAMPLERS.values())),
+        generator.output.fed == "latent",
         f"{generator.path}: this model translates pictures; use ganforge predict",
     )
     check_drawing(generator)
@@ -148,14 +147,14 @@ def load_sampler(checkpoint: str | Path) -> Generator:
 
 def check_drawing(generator: Generator) -> None:
     """Raise UserError where a generator from noise needs more memory than there is."""
-    labels = [(CHUNK,)] if generator.card["generator"].get("n_classes") else []
+    labels = [(CHUNK,)] if generator.told_label else []
     check_size(generator, (CHUNK, generator.network.latent_dim), *labels, said=f"{CHUNK} pictures of it")
 
 
 def class_labels(generator: Generator, class_name: str | None, n: int) -> Tensor | None:
     """Labels (n,) for a conditional generator: all of one class, or the classes in turn; None for any other."""
     names = generator.card.get("class_names", [])
-    if not generator.card["generator"].get("n_classes"):
+    if not generator.told_label:
         require(class_name is None, f"--class {class_name}: {generator.path} was not told classes in training")
         return None
     if class_name is None:
