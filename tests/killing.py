@@ -131,4 +131,4 @@ def _same_values(a, b, where: str) -> None:
         for index, pair in enumerate(zip(a, b, strict=True)):
             _same_values(*pair, f"{where}[{index}]")
     else:
-        assert a == b, where
+        assert a == b or (a != a and b != b), where  # NaN: of a number that does not exist

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import zlib
 
 import pytest
 from omegaconf import OmegaConf
@@ -231,14 +232,21 @@ def test_curves_of_too_many_columns_and_lines_are_bounded(tmp_path, monkeypatch)
         assert curves.read(file, 100).points in ({}, {"val/l1": [(1.0, 2.0)]})
 
 
-def test_pictures_are_bounded_and_of_formats_that_browsers_show(tmp_path, page):  # noqa: F811
+def test_pictures_are_bounded_and_of_formats_that_browsers_show(tmp_path, page, monkeypatch):  # noqa: F811
     run = make(tmp_path / "run")
-    header = (run / "samples/evolution.png").read_bytes()
-    (run / "samples/evolution.png").write_bytes(header[:16] + (60_000).to_bytes(4, "big") * 2 + header[24:])
-    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    picture = (run / "samples/evolution.png").read_bytes()
+    (run / "samples/evolution.png").write_bytes(picture[:16] + (9000).to_bytes(4, "big") * 2 + picture[24:29])
+    with (run / "samples/evolution.png").open("ab") as file:  # the header's sum again
+        file.write(
+            zlib.crc32(b"IHDR" + (9000).to_bytes(4, "big") * 2 + picture[24:29]).to_bytes(4, "big") + picture[33:]
+        )
+    drawn = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *given, **more: drawn.append(given))
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
     (run / "samples/images_000000099.png").write_bytes(postscript)
     text = page(run).text
-    assert "samples/evolution.png cannot be read" in text and "samples/images_000000099.png cannot be read" in text
+    assert "samples/evolution.png cannot be read (it has 9000 × 9000 pixels)" in text
+    assert "samples/images_000000099.png cannot be read" in text and not drawn
 
 
 def test_a_command_of_a_report_runs_no_code_of_someone_else(tmp_path, page):  # noqa: F811

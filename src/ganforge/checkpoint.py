@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganforge import folders, tensor_files
 from ganforge.errors import Stopped, UserError, require
+from ganforge.finite import listed, spoiled
 from ganforge.networks.layers import NORM_MODES
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
@@ -43,7 +44,7 @@ def _is_output(value: Any) -> bool:
     )
 
 
-# What every card says, and whether a value can be meant; `ganforge.experiment.describe` writes it.
+# What every card says, and whether a value can be meant; `ganforge.provenance.describe` writes it.
 CARD: dict[str, Callable[[Any], bool]] = {
     "networks": lambda value: isinstance(value, dict) and all(isinstance(own, dict) for own in value.values()),
     "outputs": lambda value: isinstance(value, dict) and len(value) > 0 and all(map(_is_output, value.values())),
@@ -76,14 +77,13 @@ class CheckpointFiles(TorchCheckpointIO):
         torch.save(checkpoint, contents)
         path = Path(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with folders.replace(path) as file:
                 file.write(contents.getbuffer())
         except OSError as error:
             kept = f"; {path} is still the one before" if path.is_file() else ""
             raise Stopped(
-                f"{path}: the checkpoint could not be written ({error.strerror}){kept}; make room, then go on with "
-                "resume=true"
+                f"{path}: the checkpoint could not be written ({error.strerror}){kept}; {folders.remedy(error)}, then "
+                "go on with resume=true"
             ) from error
 
 
@@ -180,6 +180,14 @@ def _is_tensor_or_plain(value: Any) -> bool:
     return isinstance(value, Tensor) or _is_word_or_number(value)
 
 
+def _require_finite(bad: list[str], path: Path, remedy: str) -> None:
+    require(
+        not bad,
+        f"{path}: its weights are not finite, or too large to compute with ({listed(bad)}): the training had broken "
+        f"down; {remedy}",
+    )
+
+
 def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> None:
     """Raise UserError where going on from `path` with the run that `card` describes would be another experiment.
 
@@ -189,6 +197,7 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
     """
     contents = load(path)
     _check_state(contents, path)
+    _require_finite(spoiled(contents), path, "go on from another checkpoint of its run, with ckpt_path=FILE")
     theirs_card = contents["ganforge"]
     theirs, ours = _meaning(theirs_card), _meaning(card)
     missing = object()

@@ -1,18 +1,20 @@
-"""metrics.csv as curves, whatever stands in it and however long it is. Imports nothing heavy."""
+"""metrics.csv as curves, whatever stands in it and however long it is."""
 
 import csv
 import math
+from array import array
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 from ganforge import untrusted
 
 AXES = {"images", "step", "epoch"}
 MOST_BYTES = 32_000_000  # of metrics.csv, from its beginning
 MOST_COLUMNS = 1000
-MOST_POINTS = 1_000_000  # of all curves together, while a file is read
 LONGEST_LINE = 1_000_000  # bytes
 
 
@@ -37,36 +39,35 @@ def read(path: Path, most: int) -> Curves:
     header = next(_rows(path), [])
     where = {name: index for index, name in enumerate(header[:MOST_COLUMNS]) if name}
     axis = "images" if any(_cell(row, where.get("images")) for row in islice(_rows(path), 1, None)) else "step"
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in where if name not in AXES}
-    meanwhile = max(most, MOST_POINTS // max(1, len(found)))
+    found = {name: (array("d"), array("d")) for name in where if name not in AXES}
+    columns = [(where[name], *numbers) for name, numbers in found.items()]
     for row in islice(_rows(path), 1, None):
         x = _number(_cell(row, where.get(axis)))
-        for name, points in found.items():
-            y = _number(_cell(row, where[name]))
-            if x is None or y is None:
-                continue
-            points.append((x, y))
-            if len(points) > 2 * meanwhile:
-                points[:] = thin(points, meanwhile)
+        if x is None:
+            continue
+        for index, xs, ys in columns:
+            y = _number(_cell(row, index))
+            if y is not None:
+                xs.append(x)
+                ys.append(y)
     left_out = []
     if len(header) > MOST_COLUMNS:
         left_out.append(f"all but the first {MOST_COLUMNS} of {len(header):,} columns")
     if path.stat().st_size > MOST_BYTES:
         left_out.append(f"all after the first {MOST_BYTES // 1_000_000} MB")
-    points = {name: thin(points, most) for name, points in found.items() if points}
+    points = {name: _thin(np.array(xs), np.array(ys), most) for name, (xs, ys) in found.items() if xs}
     return Curves(axis, points, " and ".join(left_out) or None)
 
 
-def thin(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+def _thin(x: np.ndarray, y: np.ndarray, most: int) -> list[tuple[float, float]]:
     """At most `most` points: the smallest and the largest of every stretch."""
-    if len(points) <= most:
-        return points
-    stretch = math.ceil(2 * len(points) / most)
-    kept = []
-    for start in range(0, len(points), stretch):
-        part = range(start, min(start + stretch, len(points)))
-        kept += sorted({min(part, key=lambda i: points[i][1]), max(part, key=lambda i: points[i][1])})
-    return [points[index] for index in kept]
+    if len(y) > most:
+        stretch = math.ceil(2 * len(y) / most)
+        starts = np.arange(0, len(y), stretch)
+        stretches = np.pad(y, (0, len(starts) * stretch - len(y)), mode="edge").reshape(len(starts), stretch)
+        kept = np.unique(np.concatenate([starts + stretches.argmin(axis=1), starts + stretches.argmax(axis=1)]))
+        x, y = x[kept], y[kept]
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
@@ -92,8 +93,10 @@ def _cell(row: list[str], index: int | None) -> str | None:
 
 
 def _number(text: str | None) -> float | None:
+    if not text:
+        return None
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

@@ -2,12 +2,14 @@
 
 import platform
 import shlex
-import subprocess
+import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hydra
 import pytorch_lightning as pl
@@ -19,18 +21,28 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-import ganforge
-from ganforge import checkpoint, hardware, resume, settings, status, summary, words
-from ganforge.callbacks import Evaluation, Interrupted
+from ganforge import checkpoint, folders, hardware, resume, settings, status, summary, words
+from ganforge.callbacks import (
+    Dashboard,
+    Evaluation,
+    Health,
+    Interrupt,
+    Interrupted,
+    Kept,
+    Pruning,
+    SampleGrid,
+    Speed,
+)
+from ganforge.callbacks.interrupt import SIGNALS
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
-from ganforge.generators import outputs_of
 from ganforge.loggers import ending
+from ganforge.provenance import describe
 from ganforge.systems import Adversarial
 
 CONF = Path(__file__).parents[2] / "conf"
 
-MOST_DIFFERENCE = 1_000_000  # characters of uncommitted changes that a checkpoint holds
+LAST = Path("checkpoints/last.ckpt")  # in the run's folder: the newest; best.ckpt beside it by the first number
 
 # What a user can do where data lack something that they could provide.
 REMEDIES = {
@@ -48,6 +60,8 @@ def start(config: DictConfig) -> float:
         with ending(Interrupted, KeyboardInterrupt):
             return run(config)
     except Interrupted as error:
+        for number in SIGNALS:  # it ends already
+            signal.signal(number, signal.SIG_IGN)
         _note(config, state="interrupted")
         again = [*_overrides(), f"hydra.run.dir={shlex.quote(str(config.run_dir))}", "resume=true"]
         if rank_zero_only.rank != 0:
@@ -76,8 +90,12 @@ def start(config: DictConfig) -> float:
 
 
 def _note(config: DictConfig, **changes: Any) -> None:
-    if rank_zero_only.rank == 0:
+    if rank_zero_only.rank != 0:
+        return
+    try:
         status.write(config.run_dir, **changes)
+    except OSError as error:  # what happened to the run is to be told, not this
+        print(f"{error.filename}: could not be written ({error.strerror})", file=sys.stderr)
 
 
 def _note_failure(config: DictConfig, reason: str, goes_on: bool = False) -> None:
@@ -87,12 +105,62 @@ def _note_failure(config: DictConfig, reason: str, goes_on: bool = False) -> Non
         _note(config, state="interrupted" if goes_on or former == "interrupted" else "failed", error=reason)
 
 
+Callback = TypeVar("Callback", bound=pl.Callback)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What is built from a config.
+
+    resumed: the checkpoint that its training goes on from. profiled: whether there will be tables of where time went.
+    """
+
+    run_dir: Path
+    seed: int
+    resumed: Path | None
+    profiled: bool
+    data: DataModule
+    model: Adversarial
+    evaluation: Evaluation
+    best: Kept
+    trainer: pl.Trainer
+
+    def callback(self, kind: type[Callback]) -> Callback | None:
+        """The callback of this class; most can be removed."""
+        return next((callback for callback in self.trainer.callbacks if isinstance(callback, kind)), None)
+
+
 def run(config: DictConfig) -> float:
-    """Train, test, write results.json, print the summary; returns the best validation number, for a sweep."""
+    """Train, test, print the summary, write results.json; returns the best validation number, for a sweep.
+
+    Raises Interrupted where it is stopped from outside, and Stopped where the machine refuses memory or a file.
+    """
     finished = resume.score_of_finished(config)
     if finished is not None:
         return finished
     begun = time.perf_counter()
+    interrupt = Interrupt(path=Path(config.run_dir) / LAST)
+    with hardware.refusals(), interrupt.listening():
+        experiment = build(config, interrupt)
+        results = fit(experiment)
+        monitor, mode = experiment.evaluation.monitor
+        ended = {
+            "score": results[f"best/{monitor}"], "monitor": monitor, "mode": mode, "images_seen": results["images_seen"]
+        }  # fmt: skip
+        pruning = experiment.callback(Pruning)
+        if pruning is not None and pruning.pruned:  # not worth a test
+            _note(config, state="pruned", **ended)
+            return ended["score"]
+        judge(experiment, results)
+        results["duration_s"] = time.perf_counter() - begun + results.pop("seconds_before")
+        if experiment.trainer.is_global_zero:
+            record(experiment, results)
+            status.write(config.run_dir, state="finished", **ended)
+    return ended["score"]
+
+
+def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
+    """Everything that is wrong with the settings or the data is said here, before the run's folder is changed."""
     resumed = resume.checkpoint_of(config)
     if resumed is None:
         _note(config, state="running", error=None)
@@ -115,82 +183,122 @@ def run(config: DictConfig) -> float:
     hardware.check_shares(config.trainer, data)
     resume.accept(run_dir)
     _note(config, state="running", error=None)
+    if rank_zero_only.rank == 0:
+        folders.remove_unfinished(run_dir)
     model = build_model(config.model, card)
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
-    compared = {"best": {"monitor": monitor, "mode": mode}}
-    callbacks = {
-        name: hydra.utils.instantiate(node, **compared.get(name, {})) for name, node in config.callbacks.items()
-    }
-    loggers = [hydra.utils.instantiate(node) for node in config.logger.values()]
+    kept = {"dirpath": run_dir / LAST.parent, "enable_version_counter": False}
+    best = Kept(filename="best", monitor=monitor, mode=mode, **kept)
+    last = Kept(
+        filename=LAST.stem, every_n_epochs=config.trainer.check_val_every_n_epoch, save_on_train_epoch_end=True, **kept
+    )
+    chosen = _instances(config, "callbacks")
+    loggers = _instances(config, "logger")
     resume.take_up(loggers, run_dir, resumed)
+    bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in chosen)
     trainer: pl.Trainer = hydra.utils.instantiate(
         config.trainer,
         **hardware.arguments(config.trainer, plugins=[checkpoint.CheckpointFiles()]),
+        **({} if bar else {"enable_progress_bar": False}),
         # Evaluation first: the checkpoints compare its numbers.
-        callbacks=[evaluation, *callbacks.values()],
+        callbacks=[evaluation, Speed(), *chosen, best, last, interrupt],
         logger=loggers,
         profiler=profiler,
     )
-    summary.opening(model, data, trainer, run_dir)
-    with checkpoint.restoring(resumed, lambda: model.updates):
-        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+    return Experiment(
+        run_dir=run_dir, seed=config.seed, resumed=resumed, profiled=profiler is not None, data=data, model=model,
+        evaluation=evaluation, best=best, trainer=trainer,
+    )  # fmt: skip
+
+
+def _instances(config: DictConfig, group: str) -> list[Any]:
+    """The objects of a group of which each, or all, may have been removed."""
+    nodes = (config.get(group) or {}).values()
+    return [hydra.utils.instantiate(node) for node in nodes if node is not None]
+
+
+def fit(experiment: Experiment) -> dict[str, Any]:
+    """Train; returns what there is to say of the training, with the score and the checkpoint that belongs to it."""
+    trainer, model, data = experiment.trainer, experiment.model, experiment.data
+    summary.opening(model, data, trainer, experiment.run_dir)
+    with checkpoint.restoring(experiment.resumed, lambda: model.updates):
+        trainer.fit(model, datamodule=data, ckpt_path=experiment.resumed, weights_only=True)
     trainer.profiler = pl.profilers.PassThroughProfiler()  # its tables are of the training
     # Asked now: loading a checkpoint for the test takes the callbacks back to when it was written.
-    best, last = (callbacks[name].best_model_path for name in ("best", "last"))
-    images_seen = model.images_seen
-    images_per_second = callbacks["progress"].images_per_second
-    begun -= callbacks["progress"].seconds_before
-    warned = list(callbacks["health"].warnings) if "health" in callbacks else []
-    if best:
-        score = float(callbacks["best"].best_model_score)
-    else:  # the training was ended before its first validation
+    speed, grid, health = (experiment.callback(kind) for kind in (Speed, SampleGrid, Health))
+    results = {
+        "images_seen": model.images_seen,
+        "images_per_second": speed.images_per_second,
+        "seconds_before": speed.seconds_before,
+        "grid": str(grid.last_grid) if grid is not None and grid.last_grid else None,
+        "warnings": list(health.warnings) if health is not None else [],
+    }
+    monitor, _ = experiment.evaluation.monitor
+    best, last = Path(experiment.best.best_model_path), experiment.run_dir / LAST
+    if _is_whole(best):
+        score = float(experiment.best.best_model_score)
+    else:
+        # The training was ended before its first validation, the file was deleted, or the number was never finite.
         trainer.validate(model, datamodule=data, verbose=False)
-        best = last = str(run_dir / "checkpoints/last.ckpt")
+        best = last
         trainer.save_checkpoint(best)
-        score = float(evaluation.results[monitor])
-    if "pruning" in callbacks and callbacks["pruning"].pruned:  # not worth a test
-        _note(config, state="pruned", score=score, monitor=monitor, mode=mode, images_seen=images_seen)
-        return score
-    # The networks as they are now, unless they are those of the best validation; then these.
-    best_is_final = checkpoint.load(best)["ganforge"]["images_seen"] == images_seen
+        score = float(experiment.evaluation.results[monitor])
+    return {f"best/{monitor}": score, **results, "best_checkpoint": str(best), "last_checkpoint": str(last)}
+
+
+def _is_whole(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        checkpoint.load(path)
+    except UserError as error:
+        print(f"{error}; the final weights are judged instead")
+        return False
+    return True
+
+
+def judge(experiment: Experiment, results: dict[str, Any]) -> None:
+    """Test the networks as they are now and those of the best validation, and add to `results` what is known then."""
+    trainer, model, data, evaluation = experiment.trainer, experiment.model, experiment.data, experiment.evaluation
+    best = results["best_checkpoint"]
+    best_is_final = checkpoint.load(best)["ganforge"]["images_seen"] == results["images_seen"]
+    results |= {
+        "run_dir": str(experiment.run_dir),
+        "precision": str(trainer.precision),
+        "device": torch.cuda.get_device_name() if model.on_gpu else platform.processor() or platform.machine(),
+        "seed": experiment.seed,
+        "data_fingerprint": data.fingerprint(),
+        **model.card["versions"],
+    }
     if not best_is_final:
         evaluation.prefix = "final/"
         trainer.test(model, datamodule=data, verbose=False)
         evaluation.prefix = ""
+        results |= evaluation.results
+        if trainer.is_global_zero:
+            with suppress(OSError):  # it is written once more, with all numbers
+                summary.write(results, experiment.run_dir / "results.json")
     trainer.test(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
     if best_is_final:
         evaluation.repeat_as("final/", data.test_names)
+    results |= evaluation.results
+    results |= {"evaluation": evaluation.descriptions, "best_checkpoint_images_seen": model.images_seen}
 
-    results = {
-        **evaluation.results,
-        "evaluation": evaluation.descriptions,
-        f"best/{monitor}": score,
-        "images_seen": images_seen,
-        "best_checkpoint_images_seen": model.images_seen,
-        "images_per_second": images_per_second,
-        "duration_s": time.perf_counter() - begun,
-        "best_checkpoint": best,
-        "last_checkpoint": last,
-        "grid": str(callbacks["grid"].last_grid) if "grid" in callbacks else None,
-        "warnings": warned,
-        "run_dir": str(run_dir),
-        "precision": str(trainer.precision),
-        "device": torch.cuda.get_device_name() if model.on_gpu else platform.processor() or platform.machine(),
-        "seed": config.seed,
-        "data_fingerprint": data.fingerprint(),
-        **card["versions"],
-    }
-    if trainer.is_global_zero:
-        summary.write(results, run_dir / "results.json")
-        summary.closing(results, data.test_names)
-        if "dashboard" in callbacks:
-            callbacks["dashboard"].conclude(trainer, results, data.test_names)
-        for table in settings.profiles(run_dir) if profiler else ():
+
+def record(experiment: Experiment, results: dict[str, Any]) -> None:
+    """Print the numbers, then write them: on a full disk they are at least seen. On rank 0."""
+    path = experiment.run_dir / "results.json"
+    summary.closing(results, experiment.data.test_names)
+    summary.write(results, path)
+    print(f"numbers: {path}")
+    dashboard = experiment.callback(Dashboard)
+    if dashboard is not None:
+        dashboard.conclude(experiment.trainer, results, experiment.data.test_names)
+    if experiment.profiled:
+        for table in settings.profiles(experiment.run_dir):
             print(f"profile: {table}")
-    _note(config, state="finished", score=score, monitor=monitor, mode=mode, images_seen=images_seen)
-    return score
 
 
 def build_model(config: DictConfig, card: dict[str, Any]) -> Adversarial:
@@ -220,45 +328,6 @@ def check_match(config: DictConfig, data: DataModule) -> None:
 
 def _provides(path: Path) -> frozenset[str]:
     return hydra.utils.get_class(OmegaConf.load(path)["_target_"]).provides
-
-
-def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
-    """What a checkpoint says of itself: enough to rebuild the generator and use it, and what it came from."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    return {
-        **outputs_of(hydra.utils.get_class(config.model._target_), resolved["model"]),
-        "norm_mode": resolved["model"].get("norm_mode", "running"),
-        "source_channels": resolved["data"].get("source_channels"),
-        "target_channels": resolved["data"].get("target_channels"),
-        "channels": resolved["data"].get("channels"),
-        "class_names": list(data.class_names),
-        "size": data.size,
-        "fit_to_size": data.fit_to_size,
-        "provides": sorted(data.provides),
-        "config": resolved,
-        "layout": checkpoint.LAYOUT,
-        "data_fingerprint": data.fingerprint(),
-        "versions": versions(),
-        "git_difference": _git("diff", "HEAD")[:MOST_DIFFERENCE],
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed the result, and the git commit of the working folder, where there is one."""
-    found = {"ganforge": ganforge.__version__, "torch": str(torch.__version__), "pytorch_lightning": pl.__version__}
-    found["python"] = sys.version.split()[0]
-    found["git_commit"] = _git("describe", "--always", "--dirty", "--abbrev=12").strip() or "unknown"
-    return found
-
-
-def _git(*arguments: str) -> str:
-    """What git says of the working folder of this file; nothing where it is no checkout."""
-    try:
-        command = ["git", "-C", str(CONF.parent), *arguments]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return ""
-    return answer.stdout if answer.returncode == 0 else ""
 
 
 def _overrides() -> list[str]:

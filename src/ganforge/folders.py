@@ -1,12 +1,15 @@
 """Folders that are written to, and names and files of somebody else."""
 
 import errno
+import glob
 import hashlib
 import os
+import re
 import stat
+import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,36 +44,80 @@ def open_file(path: str | Path) -> BinaryIO:
     return file
 
 
+ABANDONED = 3600  # seconds without a byte, after which another process's unfinished file is taken for left behind
+
+PROBE = 2**16  # bytes that a folder must have room for: settings and the like, which are written before any check
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def make_writable(folder: Path, name: str) -> None:
     """Make `folder` where it is missing; raise UserError, naming the argument, where no file can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(PROBE))  # an empty file fits on a full disk
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{name}: this folder cannot be written ({error.strerror}); choose another") from error
 
 
 @contextmanager
 def replace(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` when it is complete and on the disk.
+    """A binary file that takes the place of `path` when it is complete and on the disk; its folder is made if missing.
 
-    Whatever happens before that (an exception, a full disk, a kill, a power cut), `path` is what it was.
+    Whatever happens before that (an exception, a full disk, a kill, a power cut), `path` is what it was. An OSError
+    names `path`.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of `replace` in a folder that belongs to this process alone."""
+    for file in (*folder.glob("*.tmp"), *folder.glob("*/*.tmp")):
+        if _is_unfinished(file):
+            _remove(file)
+
+
+def remedy(error: OSError) -> str:
+    """What to do where the system does not let a file be written."""
+    if error.errno in _NO_ROOM:
+        return "make room"
+    return "allow this user to write it" if error.errno in _NO_PERMISSION else "mend that"
+
+
+def _remove_abandoned(path: Path) -> None:
+    for file in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        if _is_unfinished(file) and time.time() - file.stat().st_mtime > ABANDONED:
+            _remove(file)
+
+
+def _is_unfinished(file: Path) -> bool:
+    return re.fullmatch(r".+\.\d+\.tmp", file.name) is not None and file.is_file()
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # its folder is no longer to be written: what failed before is to be told
+        file.unlink(missing_ok=True)

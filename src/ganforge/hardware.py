@@ -1,7 +1,8 @@
 """Hardware as a choice: how many processes on what, in which precision; checked before the work."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,10 +10,14 @@ from omegaconf import DictConfig
 from pytorch_lightning.plugins import MixedPrecision, Precision
 
 from ganforge.data.module import DataModule
-from ganforge.errors import require
+from ganforge.errors import Stopped, require
+from ganforge.folders import remedy
 from ganforge.networks.synchronized import SynchronizedNorms
 from ganforge.processes import launch
 from ganforge.strategy import GANStrategy
+
+# How torch, CUDA, C++ and the system (of a data worker that it ended) say so in a RuntimeError.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc", "signal: Killed")
 
 PRECISIONS = ("auto", "32", "32-true", "bf16-mixed", "16-mixed")
 
@@ -120,6 +125,33 @@ def check_shares(trainer: DictConfig, data: DataModule) -> None:
             f"{len(pictures)} {name} pictures for {count} processes (trainer.devices x trainer.num_nodes) with "
             f"data.batch_size={data.batch_size} each: {least} or more are needed",
         )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What the machine refuses a run within it (memory, files) is one sentence, and the run can go on."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        cause: BaseException | None = error
+        while cause is not None:  # what is cleaned up fails for lack of memory too
+            if isinstance(cause, MemoryError) or any(words in str(cause) for words in OUT_OF_MEMORY):
+                raise _out_of_memory(cause) from error
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(error, OSError) or error.errno is None or isinstance(error, ConnectionError):
+            raise
+        raise Stopped(
+            f"{error.filename or 'a file of the run'}: {error.strerror}; {remedy(error)}, then go on with resume=true"
+        ) from error
+
+
+def _out_of_memory(error: BaseException) -> Stopped:
+    lines = [line for line in str(error).splitlines() if "emory" in line] or [type(error).__name__]
+    return Stopped(
+        f"out of memory ({lines[-1].strip().rstrip('.')[:200]}): lower data.batch_size (model.accumulate keeps the "
+        "size of an update), data.size, model.generator.base_channels, data.num_workers or evaluation.metrics, with "
+        "resume=force where a checkpoint is to be gone on from; or make memory free and go on with resume=true"
+    )
 
 
 def precision(trainer: DictConfig) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -77,18 +77,24 @@ class RunCSV(Logger):
         if self._columns is None:
             self.go_on_from(float("inf"))
         row = {**metrics, "step": step}
+        self._restore()
         if not row.keys() <= set(self._columns):
             self._close()
             self._columns = sorted({*self._columns, *row})
             self._write(_whole_rows(self.path))
-        if self._file is None:
-            self._file = self.path.open("a", newline="")
-        csv.DictWriter(self._file, self._columns).writerow(row)
-        self._file.flush()
+        try:
+            if self._file is None:
+                self._file = self.path.open("a+", newline="")
+            csv.DictWriter(self._file, self._columns).writerow(row)
+            self._file.flush()
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     @rank_zero_only
     def save(self) -> None:
         """Wait until every row is on the disk."""
+        self._restore()
         if self._file is not None:
             os.fsync(self._file.fileno())
 
@@ -96,13 +102,21 @@ class RunCSV(Logger):
     def finalize(self, status: str) -> None:
         self._close()
 
+    def _restore(self) -> None:
+        """Write the file anew where it was deleted, or its folder renamed: while it is open, its rows are there."""
+        if self._file is not None and not self.path.is_file():
+            self._file.seek(0)
+            rows = _rows(self._file.read())
+            self._close()
+            self._write(rows)
+
     def _close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # rows that the disk did not take: it was said when they were written
+                self._file.close()
             self._file = None
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with replace(self.path) as file:
             text = io.StringIO(newline="")
             writer = csv.DictWriter(text, self._columns, extrasaction="ignore")
@@ -116,7 +130,11 @@ def _whole_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     # A power cut may leave zeros where the last lines should be.
-    text = path.read_bytes().split(b"\0")[0].decode(errors="replace")
+    return _rows(path.read_bytes().split(b"\0")[0].decode(errors="replace"))
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """The rows of the text of a CSV file up to the first line that is not whole."""
     whole_lines = text[: text.rfind("\n") + 1]
     header, *rows = list(csv.reader(io.StringIO(whole_lines, newline=""))) or [[]]
     whole = []

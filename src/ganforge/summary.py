@@ -60,9 +60,16 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
 
 def write(results: dict[str, Any], path: Path) -> None:
     """results.json; a number that does not exist (no dot was found, so there is no shift) is null."""
-    plain = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in results.items()}
     with replace(path) as file:
-        file.write((json.dumps(plain, indent=2) + "\n").encode())
+        file.write((json.dumps(_plain(results), indent=2) + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def closing(results: dict[str, Any], test_names: list[str]) -> None:
@@ -77,7 +84,6 @@ def closing(results: dict[str, Any], test_names: list[str]) -> None:
         console.print(f"warning: {warning}", soft_wrap=True)
     for name in ("best_checkpoint", "last_checkpoint", "grid"):
         console.print(f"{name.replace('_', ' ')}: {results[name]}", soft_wrap=True)
-    console.print(f"numbers: {Path(results['run_dir']) / 'results.json'}", soft_wrap=True)
 
 
 def tables(results: dict[str, Any], test_names: list[str], console: Console) -> None:
@@ -103,6 +109,8 @@ def test_names(results: dict[str, Any]) -> list[str]:
 
 def of(results: dict[str, Any], test_names: list[str]) -> list[Numbers]:
     """The tables of the test sets: of networks where there are any, then all other numbers."""
+    if not test_names:
+        return []  # of a run that ended before its test
     networks = [_networks(results, name) for name in test_names if f"{name}/bond_f1" in results]
     return [*networks, _numbers(results, test_names)]
 
@@ -111,7 +119,7 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
     """What is behind the numbers, in sentences."""
     sentences = []
     for name, said in results.get("evaluation", {}).items():
-        if name == f"{test_names[0]}/fidelity":
+        if test_names and name == f"{test_names[0]}/fidelity":
             sentences.append(
                 f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
                 f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
@@ -119,7 +127,7 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
             )
             if said.get("advice"):
                 sentences.append(said["advice"])
-        if said.get("memorized/picture") and name.startswith(test_names[0]):
+        if test_names and said.get("memorized/picture") and name.startswith(test_names[0]):
             sentences.append(f"beside their nearest training pictures: {said['memorized/picture']}")
     return sentences
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ganforge.errors import UserError, require
+from ganforge.finite import LARGEST_WEIGHT, listed, not_finite
 from ganforge.folders import open_file
 
 # What a file may name. `torch.load` knows more, such as bytearray, which takes as much memory as it is told.
@@ -133,11 +134,11 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str
     needed = sum(value.numel() * value.element_size() for value in weights.values())
     stored = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in weights.values()}
     require(needed <= sum(stored.values()), f"{said}: several of its weights are the same memory")
-    spoilt = [name for name, value in weights.items() if not bool(value.isfinite().all())]
+    spoilt = not_finite(weights, LARGEST_WEIGHT)
     require(
         not spoilt,
-        f"{said}: {len(spoilt)} of its {len(weights)} weights, such as {spoilt[0] if spoilt else ''}, are not finite; "
-        "its pictures would not be either; use an earlier checkpoint",
+        f"{said}: its weights are not finite, or too large to compute with ({listed(spoilt)}): the training had broken "
+        "down; use another checkpoint of its run",
     )
     network.to_empty(device="cpu").load_state_dict(weights)
     return network.eval()

@@ -6,7 +6,18 @@ from ganforge.callbacks.grids import SampleGrid
 from ganforge.callbacks.health import Health
 from ganforge.callbacks.interrupt import Interrupt, Interrupted
 from ganforge.callbacks.kept import Kept
-from ganforge.callbacks.progress import Progress
+from ganforge.callbacks.progress import Progress, Speed
 from ganforge.callbacks.pruning import Pruning
 
-__all__ = ["Dashboard", "Evaluation", "Health", "Interrupt", "Interrupted", "Kept", "Progress", "Pruning", "SampleGrid"]
+__all__ = [
+    "Dashboard",
+    "Evaluation",
+    "Health",
+    "Interrupt",
+    "Interrupted",
+    "Kept",
+    "Progress",
+    "Pruning",
+    "SampleGrid",
+    "Speed",
+]

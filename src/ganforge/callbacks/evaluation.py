@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
+from ganforge.systems import breakdown
 
 
 class Evaluation(pl.Callback):
@@ -29,6 +30,7 @@ class Evaluation(pl.Callback):
         self.results: dict[str, float] = {}
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.prefix = ""
+        self._finite: bool | Tensor = True  # whether all pictures were, of the data sets that are running
 
     def choose(self, data: DataModule) -> None:
         """Drop the metrics whose needs this data does not meet, and let the others look at it."""
@@ -59,6 +61,7 @@ class Evaluation(pl.Callback):
             for title, metric in self.metrics.items()
             if stage in metric.stages and (metric.monitor or not self.prefix)
         }
+        self._finite = True
         self.running = {name: copy.deepcopy(fitting) for name in names}
         for metrics in self.running.values():
             for metric in metrics.values():
@@ -94,9 +97,10 @@ class Evaluation(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Tensor, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self.update("val", batch, outputs, trainer.datamodule.sets["val"])
+        self._update_finite("val", batch, outputs, trainer.datamodule.sets["val"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        breakdown.check_pictures(module, bool(self._finite))
         if trainer.sanity_checking:
             return  # a single batch: too few images for most numbers
         values = self.compute("val")
@@ -119,8 +123,15 @@ class Evaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         name = trainer.datamodule.test_names[dataloader_idx]
-        self.update(name, batch, outputs, trainer.datamodule.sets[name])
+        self._update_finite(name, batch, outputs, trainer.datamodule.sets[name])
+
+    def _update_finite(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """Note whether the pictures are finite, which is told at the end, by all ranks; metrics fail at others."""
+        finite = generated.isfinite()
+        self._finite = finite.all() & self._finite  # on the device
+        self.update(name, batch, generated.where(finite, 0), dataset)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        breakdown.check_pictures(module, bool(self._finite))
         for name in trainer.datamodule.test_names:
             self.results.update(self.compute(name))

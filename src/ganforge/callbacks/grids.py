@@ -11,7 +11,8 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
 from ganforge import images
-from ganforge.errors import require
+from ganforge.errors import UserError, require
+from ganforge.folders import replace
 
 GIF_FRAMES = 60
 GIF_WIDTH = 512  # px, at most
@@ -38,6 +39,12 @@ def cells(file: Path, size: int, padding: int) -> Tensor:
     return framed.permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 
+def save(picture: Tensor, path: Path) -> None:
+    """Write a picture (3, H, W) in [0, 1] as a PNG; `path` is whole at any time."""
+    with replace(path) as file:
+        save_image(picture, file, format="png")
+
+
 def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25) -> None:
     """Write a GIF of uint8 pictures (H, W, C) of one size, at most 512 px wide; the last one stays longer."""
     pictures = [Image.fromarray(np.broadcast_to(frame, (*frame.shape[:2], 3))) for frame in frames]
@@ -46,7 +53,8 @@ def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25) -> None
     size = (round(width * factor), round(height * factor))
     pictures = [picture.resize(size, Image.Resampling.BOX).quantize(64) for picture in pictures]
     durations = [round(1000 * seconds)] * (len(pictures) - 1) + [max(1000, round(1000 * seconds))]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    with replace(path) as file:
+        pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
 
 
 class SampleGrid(pl.Callback):
@@ -71,7 +79,8 @@ class SampleGrid(pl.Callback):
         """The newest PNG."""
         return self.files[-1] if self.files else None
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        # Not when the training starts: one that was killed after its last epoch only ends.
         earlier = sorted(self.folder.glob("images_*.png"))
         self.files = [file for file in earlier if int(file.stem.removeprefix("images_")) <= module.images_seen]
 
@@ -92,14 +101,20 @@ class SampleGrid(pl.Callback):
         if not trainer.is_global_zero or goes_on:
             return
         generated, *pair = (torch.cat(column) for column in zip(*self._seen, strict=True))
-        self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"images_{module.images_seen:09d}.png"
-        save_image(rows([pair[0], generated, pair[1]]) if pair else square(generated), file)
+        save(rows([pair[0], generated, pair[1]]) if pair else square(generated), file)
         self.files = [*(other for other in self.files if other != file), file]
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
+        self.files = [file for file in self.files if file.is_file()]
+        try:
+            self._make_evolution(trainer)
+        except (OSError, UserError) as error:  # a full disk, a picture that was changed: the numbers are still to come
+            print(f"{self.folder}: evolution.png and evolution.gif could not be made ({error})")
+
+    def _make_evolution(self, trainer: pl.Trainer) -> None:
         # The check before training may have seen fewer pictures: then it is left out.
         files = [file for file in self.files if Image.open(file).size == Image.open(self.files[-1]).size]
         if len(files) < 2:
@@ -110,7 +125,7 @@ class SampleGrid(pl.Callback):
             columns = [grids[-1][0::3], *(grid[1::3] for grid in grids), grids[-1][2::3]]
         else:
             columns = [grid[: self.pictures] for grid in grids]
-        save_image(rows(columns), self.folder / "evolution.png")
+        save(rows(columns), self.folder / "evolution.png")
         frames = [images.read(files[index], channels=3) for index in _spread(len(files), GIF_FRAMES)]
         animate(frames, self.folder / "evolution.gif")
 

@@ -1,36 +1,77 @@
 """Ctrl-C and SIGTERM end a training at the end of a batch, with a checkpoint."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):
-    """Training was stopped from outside; `checkpoint` is where it can go on."""
+class Interrupted(BaseException):
+    """A run was stopped from outside; `checkpoint` is where it can go on. As KeyboardInterrupt, it is no Exception:
+    what looks for faults in pictures and the like must not catch it.
+    """
 
-    def __init__(self, checkpoint: Path):
-        super().__init__(f"interrupted; {checkpoint} holds everything up to here")
+    def __init__(self, checkpoint: Path, *, just_saved: bool = False):
+        if just_saved:
+            held = f"{checkpoint} holds everything up to here"
+        else:
+            held = f"{checkpoint} is the newest checkpoint" if checkpoint.is_file() else "there is no checkpoint yet"
+        super().__init__(f"interrupted; {held}")
         self.checkpoint = checkpoint
 
 
-class Interrupt(pl.Callback):
-    """The first Ctrl-C (or SIGTERM) finishes the batch, saves `path` and raises Interrupted; a second one kills."""
+class Interrupt(Checkpoint):
+    """While a run `listens`, Ctrl-C and SIGTERM end it by raising Interrupted.
 
-    def __init__(self, *, path: str):
+    The first one in a training finishes the batch (or the validation) and saves `path`; a second one, or one outside a
+    training, ends at once. Among the Trainer's checkpoint callbacks, which come after all others, and the last of them:
+    at the end of an epoch the others have saved theirs.
+    """
+
+    def __init__(self, *, path: str | Path):
         self.path = Path(path)
         self.asked = False
-        self._before: dict[int, Any] = {}
+        self._listening = self._training = False
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within it signals are heard; in the main thread of a program only, which alone gets them."""
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._listening = True
+        self._take_signals()
+        try:
+            yield
+        except RuntimeError as error:
+            if self.asked and "DataLoader worker" in str(error):  # it was asked too, before or after it could listen
+                raise Interrupted(self.path) from error
+            raise
+        finally:
+            self._listening = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take_signals(self, *_: Any) -> None:
+        """Once more where the Trainer has begun something: it takes SIGTERM for itself, and ends in mid-epoch."""
+        if self._listening:
+            for number in SIGNALS:
+                signal.signal(number, self._ask)
+
+    on_sanity_check_start = on_validation_start = on_test_start = _take_signals
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+        again, self.asked = self.asked, True
+        if again or not self._training:
+            raise Interrupted(self.path)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._take_signals()
+        self._training = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         # After the last batch it waits for the end of the epoch, so that the checkpoint includes its validation; and it
@@ -41,15 +82,18 @@ class Interrupt(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._stop_if_asked(trainer)
 
-    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
-        asked = self.asked
-        if trainer.world_size > 1:  # a signal may reach one process alone; all stop at the same batch
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked:
-            trainer.save_checkpoint(self.path)
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._training = False
+        if self._is_asked(trainer):  # since the end of the epoch
             raise Interrupted(self.path)
 
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
+        if self._is_asked(trainer):
+            trainer.save_checkpoint(self.path)
+            raise Interrupted(self.path, just_saved=True)
+
+    def _is_asked(self, trainer: pl.Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self.asked
+        # A signal may reach one process alone; all stop at the same batch.
+        return trainer.strategy.reduce_boolean_decision(self.asked, all=False)

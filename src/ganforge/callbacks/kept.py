@@ -3,16 +3,27 @@
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from ganforge.folders import plain_name
 
 
 class Kept(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, which also knows its files where a run goes on in another folder.
+    """Lightning's ModelCheckpoint; a measure that is not finite is never the best, and a file that was deleted is not.
 
-    `ganforge.resume` takes the files along. Where they are not there, it starts anew.
+    It also knows its files where a run goes on in another folder: `ganforge.resume` takes them along. Where they are
+    not there, it starts anew.
     """
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        if current is None or not current.isfinite():
+            return False
+        self.best_k_models = {
+            path: score for path, score in self.best_k_models.items() if self.file_exists(path, trainer)
+        }
+        return super().check_monitor_top_k(trainer, current)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -22,6 +33,9 @@ class Kept(ModelCheckpoint):
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
             moved[name] = here(moved[name])
         moved["best_k_models"] = {here(path): score for path, score in moved["best_k_models"].items()}
-        if all(Path(path).is_file() for path in (*moved["best_k_models"], moved["best_model_path"]) if path):
+        files_are_there = all(
+            Path(path).is_file() for path in (*moved["best_k_models"], moved["best_model_path"]) if path
+        )
+        if files_are_there and all(score.isfinite() for score in moved["best_k_models"].values()):
             super().load_state_dict(moved)
             self.current_score = moved["current_score"]  # which Lightning saves, and does not load

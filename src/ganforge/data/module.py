@@ -1,7 +1,10 @@
 """What every data module shares: which picture comes when, and how pictures become batches."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -167,6 +170,7 @@ class DataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler=indices, batch_size=self.batch_size)
 
     def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
+        _end_workers_at_exit()
         return DataLoader(
             dataset,
             # A data set that makes whole batches has collated them; torch's fetcher asks for this method.
@@ -180,6 +184,12 @@ class DataModule(pl.LightningDataModule):
         )
 
 
+@cache
+def _end_workers_at_exit() -> None:
+    """Python would ask them once by SIGTERM, and then wait."""
+    atexit.register(lambda: [worker.kill() for worker in multiprocessing.active_children() if worker.daemon])
+
+
 def _as_it_is(batch: Any) -> Any:
     return batch
 
@@ -187,6 +197,6 @@ def _as_it_is(batch: Any) -> Any:
 def _begin_worker(worker_id: int) -> None:
     pl_worker_init_function(worker_id)  # Python's, numpy's and torch's generators: others in each worker and rank
     # What asks a run to stop reaches every process of a terminal or of a scheduler's job; a worker that died of it
-    # would break the batch that is being finished. A second SIGTERM is torch's, which waits for the worker in vain.
+    # would break the batch that is being finished. The second SIGTERM ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))

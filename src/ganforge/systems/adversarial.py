@@ -1,7 +1,6 @@
 """The game: whose turn it is, and what a move is. What the terms are belongs to each GAN."""
 
 import copy
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, ClassVar
@@ -15,11 +14,12 @@ from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ganforge import randomness
-from ganforge.errors import UserError, require
+from ganforge.errors import require
 from ganforge.game.players import Output, Player
 from ganforge.game.safeguard import Safeguard
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.schedules import Strength, at, extremes
+from ganforge.systems import breakdown
 from ganforge.systems.rows import Rows
 
 RAMP_UP = 0.08  # of the images seen: the longest half-life of a moving average
@@ -270,17 +270,6 @@ class Adversarial(pl.LightningModule):
         for logger in self.loggers:
             logger.log_metrics({**numbers, "images": self.images_seen}, step=self.images_seen)
 
-    def broken_off(self, what: str, moment: int) -> UserError:
-        """The error of a training that ends because of `what`, at so many images seen."""
-        kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
-        kept = sorted(filter(os.path.isfile, kept), key=os.path.getmtime)
-        return UserError(
-            f"{what} at {moment} images seen: the training ends before this update. The last good checkpoint: "
-            f"{kept[-1] if kept else 'none yet'}. Try lower model.optimizer_g.lr and model.optimizer_d.lr, "
-            "model.clip_g=1 and model.clip_d=1, or trainer.precision=32; model.on_nonfinite=skip leaves such updates "
-            "out"
-        )
-
     # What Lightning asks for
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -304,6 +293,15 @@ class Adversarial(pl.LightningModule):
         if self.global_rank:  # every rank starts from the same seed: without this, from the same noise
             torch.manual_seed(self.seed + 7919 * self.global_rank)
 
+    def on_validation_start(self) -> None:
+        # Here too: metrics fail in many ways at pictures that are not finite, before a checkpoint would be written.
+        self.rows.check()
+        breakdown.check(self, {"state_dict": self.state_dict()})
+
+    def on_train_end(self) -> None:
+        self.rows.check()
+        breakdown.check(self, {"state_dict": self.state_dict()})
+
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         return self.infer(_channels_last(batch))
 
@@ -322,6 +320,7 @@ class Adversarial(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.rows.check()
+        breakdown.check(self, checkpoint)
         for logger in self.loggers:
             logger.save()  # the rows that this checkpoint counts on must outlive a power cut too
         if self.safeguard is not None:

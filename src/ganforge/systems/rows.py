@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
+from ganforge.systems import breakdown
 
 if TYPE_CHECKING:
     from ganforge.systems.adversarial import Adversarial
@@ -114,7 +115,8 @@ class Rows:
         values = bad.get(moment, {})
         first = next(iter(values), "").split("/")[0]  # the player of the first of them; the others follow from it
         what = " and ".join(f"{name} is {value}" for name, value in values.items() if name.split("/")[0] == first)
-        return self.system.broken_off(what or "a number is not finite", moment)
+        remedy = "; model.on_nonfinite=skip leaves such updates out"
+        return breakdown.ended(self.system, what or "a number is not finite", "before this update", remedy, moment)
 
     def state_dict(self) -> dict[str, Any]:
         return {

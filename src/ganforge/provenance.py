@@ -1,0 +1,57 @@
+"""What a checkpoint says of itself, and of what computed it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+import ganforge
+from ganforge.checkpoint import LAYOUT
+from ganforge.data.module import DataModule
+from ganforge.generators import outputs_of
+
+MOST_DIFFERENCE = 1_000_000  # characters of uncommitted changes that a checkpoint holds
+
+
+def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
+    """What a checkpoint says of itself: enough to rebuild the generator and use it, and what it came from."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    return {
+        **outputs_of(get_class(config.model._target_), resolved["model"]),
+        "norm_mode": resolved["model"].get("norm_mode", "running"),
+        "source_channels": resolved["data"].get("source_channels"),
+        "target_channels": resolved["data"].get("target_channels"),
+        "channels": resolved["data"].get("channels"),
+        "class_names": list(data.class_names),
+        "size": data.size,
+        "fit_to_size": data.fit_to_size,
+        "provides": sorted(data.provides),
+        "config": resolved,
+        "layout": LAYOUT,
+        "data_fingerprint": data.fingerprint(),
+        "versions": versions(),
+        "git_difference": _git("diff", "HEAD")[:MOST_DIFFERENCE],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed the result, and the git commit of the working folder, where there is one."""
+    found = {"ganforge": ganforge.__version__, "torch": str(torch.__version__), "pytorch_lightning": pl.__version__}
+    found["python"] = sys.version.split()[0]
+    found["git_commit"] = _git("describe", "--always", "--dirty", "--abbrev=12").strip() or "unknown"
+    return found
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the working folder of this file; nothing where it is no checkout."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parents[2]), *arguments]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
