@@ -15,6 +15,12 @@ from typing import BinaryIO
 
 from ganforge.errors import UserError
 
+ABANDONED = 3600  # seconds without a byte, after which another process's unfinished file is taken for left behind
+
+PROBE = 2**16  # bytes that a folder must have room for: settings and the like, which are written before any check
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LONGEST = 255  # bytes of a file name, on all common file systems
 _NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, surrogates, ends of lines and paragraphs
 
@@ -42,14 +48,6 @@ def open_file(path: str | Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "is a pipe, a device or a socket and no file", str(path))
     return file
-
-
-ABANDONED = 3600  # seconds without a byte, after which another process's unfinished file is taken for left behind
-
-PROBE = 2**16  # bytes that a folder must have room for: settings and the like, which are written before any check
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def make_writable(folder: Path, name: str) -> None:

@@ -19,6 +19,7 @@ from ganforge.noise import latents, slerp
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
 CHUNK = 8
 IN_GRID = 64
+LEAST_TRUNCATION = 0.01
 PIXELS_IN_GRID = 2**26  # at most; of large pictures there are fewer
 
 
@@ -43,7 +44,10 @@ def sample(
     require(n >= 1, f"-n {n}: 1 or more images")
     require(seed >= 0, f"--seed {seed}: 0 or more")
     require(batch_size >= 1, f"--batch-size {batch_size}: 1 or more")
-    require(truncation is None or truncation > 0, f"--truncation {truncation}: above 0 (standard deviations)")
+    require(
+        truncation is None or truncation >= LEAST_TRUNCATION,
+        f"--truncation {truncation}: {LEAST_TRUNCATION} standard deviations or more; within less none is found",
+    )
     labels = class_labels(generator, class_name, n)
     output = Path(output)
     names = generator.card.get("class_names", [])

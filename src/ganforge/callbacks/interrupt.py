@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASKED_EVERY = 8  # batches after which several processes ask each other, which waits for the device
 
 
 class Interrupted(BaseException):
@@ -73,7 +74,11 @@ class Interrupt(Checkpoint):
         self._take_signals()
         self._training = True
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.world_size > 1 and (batch_idx + 1) % ASKED_EVERY:
+            return
         # After the last batch it waits for the end of the epoch, so that the checkpoint includes its validation; and it
         # does not stop within a window of accumulated batches.
         if not trainer.is_last_batch and module.between_updates:
