@@ -280,7 +280,7 @@ def changed(contents: dict, where: tuple, value) -> None:
         (("ganforge_state", 0, "rows"), {"train/g/adv": ["x"]}),
         (("ganforge_state", 0, "randomness", "torch"), torch.zeros(3)),
         (("ganforge_state",), []),
-        (("callbacks", "Progress", "seconds"), [None]),
+        (("callbacks", "Speed", "seconds"), [None]),
         (("callbacks", "Health"), 3),
         (("state_dict", "discriminator.layers.0.weight"), 1.5),
         (("ganforge", "turns"), "many"),

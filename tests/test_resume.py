@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 import killing
 from conftest import ROOT, TINY, composed
-from ganforge import checkpoint, folders, lock, status
+from ganforge import checkpoint, folders, hardware, lock, status
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
 from ganforge.preflight import check_folder, newest_unfinished
@@ -203,6 +203,20 @@ def test_where_and_how_a_run_is_watched_may_change(configured, trained, tmp_path
     watched = ["data.num_workers=1", "callbacks.grid.samples=4", "trainer.check_val_every_n_epoch=2"]
     run(configured([*SMALL, "trainer.max_epochs=2", f"ckpt_path={trained}", *watched], "other"))
     assert (trained / "metrics.csv").read_text() == (tmp_path / "other/metrics.csv").read_text()
+
+
+def test_a_run_goes_on_at_its_precision_on_other_hardware(configured, tmp_path, monkeypatch):
+    auto = [*(setting for setting in SMALL if "precision" not in setting), "model.schedule_g.decay_from=null"]
+    monkeypatch.setattr(hardware.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    run(configured([*auto, "trainer.max_epochs=1"]))
+    said = checkpoint.load(tmp_path / "run")["ganforge"]["config"]["trainer"]["precision"]
+    assert said == "bf16-mixed"
+    monkeypatch.setattr(hardware.torch.cpu, "get_capabilities", dict)
+    run(configured([*auto, "trainer.max_epochs=2", f"ckpt_path={tmp_path / 'run'}"], "other"))
+    assert json.loads((tmp_path / "other/results.json").read_text())["precision"] == "bf16-mixed"
+    settings = [*auto, "trainer.max_epochs=2", "trainer.precision=32", f"ckpt_path={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=r"trainer\.precision=32-true but bf16-mixed in the checkpoint"):
+        run(configured(settings, "third"))
 
 
 def test_a_finished_run_is_not_run_again(configured, trained, tmp_path, capsys):

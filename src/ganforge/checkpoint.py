@@ -215,6 +215,13 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
     )
 
 
+def precision_of(path: Path) -> str | None:
+    """The precision at which the training of a checkpoint computed; None where it does not say one."""
+    trainer = load(path)["ganforge"]["config"].get("trainer")
+    said = trainer.get("precision") if isinstance(trainer, dict) else None
+    return said if said in ("32-true", "bf16-mixed", "16-mixed") else None
+
+
 def _shown(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 200 and text.isprintable() else reprlib.repr(text)

@@ -168,6 +168,8 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     settings.apply(config)
     hardware.check_trainer(config.trainer)
     require(isinstance(config.seed, int) and config.seed >= 0, f"seed={config.seed}: a whole number, 0 or more")
+    stored = checkpoint.precision_of(resumed) if resumed is not None and config.trainer.precision == "auto" else None
+    config.trainer.precision = stored or hardware.precision(config.trainer)
     run_dir = Path(config.run_dir)
     profiler = settings.profiler(config.trainer.profiler, run_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)

@@ -155,9 +155,12 @@ def _out_of_memory(error: BaseException) -> Stopped:
 
 
 def precision(trainer: DictConfig) -> str:
-    """trainer.precision, with "auto" as bf16-mixed where the hardware multiplies bf16 matrices, else 32."""
+    """trainer.precision in full; "auto": bf16-mixed where the hardware multiplies bf16 matrices, else 32-true.
+
+    Decided by the hardware alone, so that equal machines compute alike whatever else runs on them.
+    """
     if trainer.precision != "auto":
-        return str(trainer.precision)
+        return "32-true" if str(trainer.precision) == "32" else str(trainer.precision)
     if trainer.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     # Older versions of torch do not tell.

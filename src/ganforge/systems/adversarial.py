@@ -339,6 +339,8 @@ class Adversarial(pl.LightningModule):
             card[name] for name in ("images_seen", "turns", "skipped_updates")
         )
         self.updates = dict(card["updates"])
+        for player, states in zip(self.players, checkpoint.get("optimizer_states", ()), strict=False):
+            _check_moments(self.parameters_of(player), states["state"])
         self._resumed = checkpoint["ganforge_state"]
 
 
@@ -347,6 +349,18 @@ def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
     all leave the update out alike, without an exchange of their own.
     """
     gradients[0].add_(sum(terms.values()) * 0)
+
+
+def _check_moments(parameters: list[nn.Parameter], states: Mapping[int, Mapping[str, Any]]) -> None:
+    """Raise ValueError for moments of other shapes and types than their weights: fused optimizers do not look."""
+    for index, moments in states.items():
+        weight = parameters[index]
+        for name, value in moments.items():
+            if not isinstance(value, Tensor):
+                continue
+            shape = () if name == "step" else weight.shape
+            if value.shape != shape or not value.is_floating_point() or (shape and value.dtype != weight.dtype):
+                raise ValueError(f"{name} {list(value.shape)} of an optimizer, for a weight {list(weight.shape)}")
 
 
 @torch.no_grad()
