@@ -58,6 +58,7 @@ sys.argv[0] = sys.argv.pop(1)
 import ganforge.experiment, ganforge.systems, ganforge.networks, ganforge.data, ganforge.evaluation, torchvision
 chance = random.Random(int(sys.argv.pop(1)))
 longest = float(sys.argv.pop(1))
+most = 8  # or a busy machine, on which no start comes far, stops a training for ever
 stops = []
 while True:
     begun = time.monotonic()
@@ -71,7 +72,7 @@ while True:
     whole_group = chance.random() < 0.5  # as a terminal and a scheduler do
     sent = False
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if not sent and time.monotonic() > until:
+        if not sent and len(stops) < most and time.monotonic() > until:
             (os.killpg if whole_group else os.kill)(child, number)
             sent = True
             stops.append(number.name)
