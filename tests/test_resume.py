@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 import killing
 from conftest import ROOT, TINY, composed
 from ganforge import checkpoint, folders, hardware, lock, status
+from ganforge.data.module import DataModule
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
 from ganforge.preflight import check_folder, newest_unfinished
@@ -40,6 +41,24 @@ def test_a_run_that_is_stopped_again_and_again_ends_where_the_whole_one_does(cas
         if stops.total() >= 4:
             break
     assert stops.total() >= 4
+
+
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (1, True), (2, False)])
+def test_the_order_of_the_data_goes_on_with_workers(configured, tmp_path, monkeypatch, workers, persistent):
+    """From an epoch's end, where workers ask for the next batches before the epoch has begun."""
+    load = DataModule._loader
+    monkeypatch.setattr(
+        DataModule,
+        "_loader",
+        lambda self, dataset, **options: load(self, dataset, **{**options, "persistent_workers": persistent}),
+    )
+    settings = [*SMALL, "trainer.max_epochs=3", "data.n_train=8", f"data.num_workers={workers}", "data.shifted=null"]
+    settings += ["callbacks.earlier.save_top_k=-1", "trainer.log_every_n_steps=1"]
+    run(configured(settings))
+    for epoch in (0, 1):
+        first = tmp_path / f"run/checkpoints/epoch_{epoch:04d}.ckpt"
+        run(configured([*settings, f"ckpt_path={first}"], f"from_{epoch}"))
+        killing.same(tmp_path / "run", tmp_path / f"from_{epoch}")
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):

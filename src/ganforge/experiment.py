@@ -204,8 +204,8 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
         config.trainer,
         **hardware.arguments(config.trainer, plugins=[checkpoint.CheckpointFiles()]),
         **({} if bar else {"enable_progress_bar": False}),
-        # Evaluation first: the checkpoints compare its numbers.
-        callbacks=[evaluation, Speed(), *chosen, best, last, interrupt],
+        # Evaluation first: the checkpoints compare its numbers. The best one before others, which say which it is.
+        callbacks=[evaluation, Speed(), best, *chosen, last, interrupt],
         logger=loggers,
         profiler=profiler,
     )
