@@ -203,7 +203,7 @@ def fit():
         **options,
     ) -> pl.Trainer:
         trainer = pl.Trainer(
-            accelerator="cpu",
+            accelerator=options.pop("accelerator", "cpu"),
             max_epochs=max_epochs,
             logger=options.pop("logger", False),
             enable_checkpointing=False,

@@ -50,7 +50,7 @@ class HostReads(TorchDispatchMode):
 def reads(configured, fit, monkeypatch):
     """reads(overrides) -> what was read on the host in the training steps but the first, and the number of steps."""
 
-    def count(model: str, overrides: list[str]) -> tuple[Counter, int]:
+    def count(model: str, overrides: list[str], accelerator: str = "cpu") -> tuple[Counter, int]:
         data = "lattice" if model == "pix2pix" else "mnist"
         config = configured([*overrides_for_model(model, 28), f"data={data}", *overrides])
         if data == "lattice":
@@ -64,6 +64,12 @@ def reads(configured, fit, monkeypatch):
             steps.append(batch_idx)
             if len(steps) == 1:
                 return step(batch, batch_idx)
+            if accelerator == "gpu":
+                torch.cuda.set_sync_debug_mode("error")
+                try:
+                    return step(batch, batch_idx)
+                finally:
+                    torch.cuda.set_sync_debug_mode("default")
             with monkeypatch.context() as patch, mode:
                 for name in READING:
                     plain = getattr(torch.Tensor, name)
@@ -76,7 +82,7 @@ def reads(configured, fit, monkeypatch):
         pictures = TinyPairs if data == "lattice" else TinyImages
         size = 32 if data == "lattice" else 28
         classes = {} if data == "lattice" else {"classes": 4}
-        fit(system, pictures(n_train=24, size=size, batch_size=2, **classes), every=1000)
+        fit(system, pictures(n_train=24, size=size, batch_size=2, **classes), every=1000, accelerator=accelerator)
         return mode.found, len(steps)
 
     return count
@@ -98,3 +104,10 @@ def test_nothing_is_read_by_options(reads, variant):
     found, steps = reads(*VARIANTS[variant])
     assert steps == 12
     assert not found
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "wgan"])
+def test_a_gpu_is_not_waited_for(reads, model):
+    _, steps = reads(model, [], accelerator="gpu")
+    assert steps == 12
