@@ -137,8 +137,8 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str
     spoilt = not_finite(weights, LARGEST_WEIGHT)
     require(
         not spoilt,
-        f"{said}: its weights are not finite, or too large to compute with ({listed(spoilt)}): the training had broken "
-        "down; use another checkpoint of its run",
+        f"{said}: its weights are not finite, or too large to compute with ({listed(spoilt)}): its training had broken "
+        "down; use another one",
     )
     network.to_empty(device="cpu").load_state_dict(weights)
     return network.eval()
