@@ -179,7 +179,7 @@ def test_weights_that_are_not_finite_are_not_used(configured, tmp_path, folders)
         lambda: evaluate(tmp_path / "noise_run"),
     ):
         with pytest.raises(
-            UserError, match=r"best\.ckpt: its weights are not finite.* \((layers|project)\S+ .*another checkpoint"
+            UserError, match=r"best\.ckpt: its weights are not finite.* \((layers|project)\S+ .*use another one"
         ) as said:
             use()
         assert "\n" not in str(said.value)
