@@ -17,6 +17,7 @@ from conftest import TINY_PIX2PIX
 from ganforge import cli, networks, predict
 from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.game import Output
 from ganforge.generators import Generator, check_size
 from ganforge.lattice import Style, draw, match_sites, patch
 from ganforge.predict import fit
@@ -173,7 +174,7 @@ def test_pipes_devices_and_names_that_cannot_be_written_are_refused_before_the_w
 def test_a_network_says_which_pictures_are_too_small_or_too_large_for_it(name, monkeypatch):
     settings = {"in_channels": 1, "out_channels": 1, "size": 32, "base_channels": 4, "norm": "instance"}
     network = getattr(networks, name)(**settings).eval()
-    generator = Generator(network=network, card={}, path=Path("x.ckpt"))
+    generator = Generator(network=network, card={}, path=Path("x.ckpt"), output=Output("generator", "picture"))
     for size in ((1, 1), (2, 2), (3, 40), (4, 4), (33, 50)):
         try:
             network(torch.zeros(1, 1, *size))

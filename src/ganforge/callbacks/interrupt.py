@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a training at the end of a batch, with a checkpoint."""
 
+import atexit
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 30  # seconds that the clean-up after an interruption may take
 ASKED_EVERY = 8  # batches after which several processes ask each other, which waits for the device
 
 
@@ -30,15 +32,15 @@ class Interrupted(BaseException):
 class Interrupt(Checkpoint):
     """While a run `listens`, Ctrl-C and SIGTERM end it by raising Interrupted.
 
-    The first one in a training finishes the batch (or the validation) and saves `path`; a second one, or one outside a
-    training, ends at once. Among the Trainer's checkpoint callbacks, which come after all others, and the last of them:
-    at the end of an epoch the others have saved theirs.
+    The first one in a training finishes the batch (or the validation) and saves `path`; in a test it finishes the
+    batch. A second one, or one while no Trainer works, ends at once. Among the Trainer's checkpoint callbacks, which
+    come after all others, and the last of them: at the end of an epoch the others have saved theirs.
     """
 
     def __init__(self, *, path: str | Path):
         self.path = Path(path)
         self.asked = False
-        self._listening = self._training = False
+        self._listening = self._works = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -53,26 +55,42 @@ class Interrupt(Checkpoint):
                 raise Interrupted(self.path) from error
             raise
         finally:
+            signal.alarm(0)
             self._listening = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _take_signals(self, *_: Any) -> None:
-        """Once more where the Trainer has begun something: it takes SIGTERM for itself, and ends in mid-epoch."""
+    def _take_signals(self) -> None:
         if self._listening:
             for number in SIGNALS:
                 signal.signal(number, self._ask)
 
-    on_sanity_check_start = on_validation_start = on_test_start = _take_signals
-
     def _ask(self, number: int, frame: Any) -> None:
         again, self.asked = self.asked, True
-        if again or not self._training:
+        if again or not self._works:
+            # Raised at any place, it may leave a lock taken for which the clean-up of data workers waits.
+            signal.alarm(PATIENCE)
+            atexit.register(signal.alarm, PATIENCE)
             raise Interrupted(self.path)
 
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        self._works = True
+        connector = trainer._signal_connector
+        if "register_signal_handlers" not in vars(connector):
+            # The Trainer takes SIGTERM for itself, ends in mid-epoch, and asks the other processes within the handler.
+            register = connector.register_signal_handlers
+            connector.register_signal_handlers = lambda: (register(), self._take_signals())
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        self._works = False
+        self._end_if_asked(trainer)
+
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._take_signals()
-        self._training = True
+        self._end_if_asked(trainer)
+
+    def on_test_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.world_size == 1:  # several end together, after the test
+            self._end_if_asked(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,8 +106,10 @@ class Interrupt(Checkpoint):
         self._stop_if_asked(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._training = False
-        if self._is_asked(trainer):  # since the end of the epoch
+        self._end_if_asked(trainer)  # since the end of the epoch
+
+    def _end_if_asked(self, trainer: pl.Trainer) -> None:
+        if self._is_asked(trainer):
             raise Interrupted(self.path)
 
     def _stop_if_asked(self, trainer: pl.Trainer) -> None:
