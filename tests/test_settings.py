@@ -65,7 +65,10 @@ def test_a_wrong_word_is_one_sentence_with_the_nearest_right_one(tmp_path, argum
     ("override", "sentence"),
     [
         ("model.objective.path=ganforge.objectives.hing", "ganforge.objectives has no hing; did you mean hinge?"),
-        ("model.generator._target_=ganforge.networks.UNett", "ganforge.networks has no UNett; did you mean UNet?"),
+        (
+            "model.generator._target_=ganforge.networks.UNett",
+            "names 'ganforge.networks.UNett', did you mean ganforge.networks.UNet?",
+        ),
         (
             "+model.l1_wieght=3",
             "model.l1_wieght: ganforge.systems.pix2pix.Pix2Pix has no such setting; did you mean l1_",

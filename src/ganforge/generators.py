@@ -3,6 +3,7 @@
 import os
 import reprlib
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,11 @@ def build_network(config: dict[str, Any], said: str) -> nn.Module:
     config = dict(config)
     target = config.pop("_target_", None)
     known = {f"ganforge.networks.{name}": getattr(networks, name) for name in networks.__all__}
+    near = get_close_matches(str(target), known, n=1)
     require(
         isinstance(target, str) and target in known,
-        f"{said} names {reprlib.repr(target)}; only {', '.join(known)} are built from a checkpoint",
+        f"{said} names {reprlib.repr(target)}{f', did you mean {near[0]}?' if near else ''}; only {', '.join(known)} are "
+        "built from a checkpoint",
     )
     built = {}
     for name, value in config.items():
