@@ -62,11 +62,10 @@ def build_network(config: dict[str, Any], said: str) -> nn.Module:
     config = dict(config)
     target = config.pop("_target_", None)
     known = {f"ganforge.networks.{name}": getattr(networks, name) for name in networks.__all__}
-    near = get_close_matches(str(target), known, n=1)
+    near = "".join(f", did you mean {name}?" for name in get_close_matches(str(target), known, n=1))
     require(
         isinstance(target, str) and target in known,
-        f"{said} names {reprlib.repr(target)}{f', did you mean {near[0]}?' if near else ''}; only {', '.join(known)} are "
-        "built from a checkpoint",
+        f"{said} names {reprlib.repr(target)}{near}; only {', '.join(known)} are built from a checkpoint",
     )
     built = {}
     for name, value in config.items():
