@@ -543,7 +543,12 @@ def train(*overrides: str, folder: Path) -> subprocess.CompletedProcess:
 def test_jobs_of_several_processes_sweep_nothing(tmp_path):
     result = train("seed=0,1", "trainer.devices=2", folder=tmp_path / "sweep")
     assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["multirun.yaml", "seed-0", "seed-1"]
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == [
+        ".lock",
+        "multirun.yaml",
+        "seed-0",
+        "seed-1",
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
     for run in runs.find(tmp_path / "sweep"):
         assert run.state == "finished" and run.overrides == [*LATTICE, f"seed={run.name[-1]}", "trainer.devices=2"]
