@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 
@@ -20,6 +21,16 @@ from ganforge.errors import Stopped
 from ganforge.experiment import run, start
 from ganforge.loggers import RunCSV
 from killing import same
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A process that is forked has no other threads, and would wait for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 SMALL = [*TINY_PIX2PIX, "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
 SMALL += ["trainer.max_epochs=3", "trainer.log_every_n_steps=1"]
@@ -225,7 +236,7 @@ def test_an_abandoned_file_goes_at_the_next_write_of_its_name(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, one_thread):
     folder = tmp_path_factory.mktemp("whole")
     run(composed(SMALL, folder / "run"))
     HydraConfig.instance().cfg = None
