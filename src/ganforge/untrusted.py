@@ -6,13 +6,13 @@ Imports nothing heavy.
 
 import json
 import math
-import os
-import stat
 import unicodedata
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
+
+from ganforge import folders
 
 MOST_BYTES = 1_000_000  # of a file of settings or results; those of a run have some 10,000
 MOST_VALUES = 20_000  # in such a file, each list and mapping counted as one
@@ -30,11 +30,7 @@ def open_file(folder: str | Path, name: str) -> BinaryIO:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise OSError(f"{path} leads out of its folder")
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is not a file")
-    return os.fdopen(descriptor, "rb")
+    return folders.open_file(path)
 
 
 def is_file(folder: str | Path, name: str) -> bool:
