@@ -22,9 +22,10 @@ from step_time import ours
 from torch import nn
 from torch.utils.data import Dataset
 
+from ganforge import CONF
 from ganforge.data.module import DataModule
-from ganforge.experiment import CONF, quiet
-from ganforge.hardware import precision
+from ganforge.experiment import quiet
+from ganforge.hardware.choice import precision
 
 
 class Noise(Dataset):

@@ -29,10 +29,11 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ganforge import hardware
+from ganforge import CONF
 from ganforge.callbacks import Progress
-from ganforge.experiment import CONF, quiet
-from ganforge.processes import launch
+from ganforge.experiment import quiet
+from ganforge.hardware import choice as hardware
+from ganforge.hardware.processes import launch
 
 WARMUP = 3
 SIDE = 8192  # of the matrices

@@ -24,10 +24,11 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.profilers import SimpleProfiler
 from torch.utils.data import DataLoader
 
+from ganforge import CONF
 from ganforge.callbacks import Progress
 from ganforge.data.module import EpochBatches
-from ganforge.experiment import CONF, quiet
-from ganforge.hardware import arguments, precision
+from ganforge.experiment import quiet
+from ganforge.hardware.choice import arguments, precision
 from ganforge.systems import Pix2Pix
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from conftest import ROOT, TINY, overrides_for
-from ganforge import checkpoint
+from ganforge.runs import checkpoint
 
 # Everything that has a state: moving average, schedules, accumulated windows, dropout, adaptive augmentation, noise.
 TRANSLATION = [

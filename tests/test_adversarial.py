@@ -9,9 +9,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from conftest import Rows, TinyPairs
 from ganforge.errors import UserError
+from ganforge.game.objectives import vanilla
+from ganforge.game.schedules import ConstantThenLinear
 from ganforge.networks import PatchGAN, UNet
-from ganforge.objectives import vanilla
-from ganforge.schedules import ConstantThenLinear
 from ganforge.systems import Pix2Pix
 
 SGD = partial(torch.optim.SGD, lr=0.1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ganforge import augment
-from ganforge.augment import GEOMETRIC, TRANSFORMATIONS, AdaptiveAugment, DiffAugment
 from ganforge.errors import UserError
+from ganforge.game import augment
+from ganforge.game.augment import GEOMETRIC, TRANSFORMATIONS, AdaptiveAugment, DiffAugment
 
 MODULES = {
     **{policy: lambda policy=policy: DiffAugment(policy=policy) for policy in (*augment.POLICIES, "color,cutout")},

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
-from ganforge import checkpoint, status
 from ganforge.callbacks import Evaluation, Kept
+from ganforge.commands.evaluate import evaluate
+from ganforge.commands.predict import predict
+from ganforge.commands.sample import interpolate, sample
 from ganforge.errors import UserError
-from ganforge.evaluate import evaluate
 from ganforge.experiment import run
-from ganforge.finite import LARGEST_WEIGHT, not_finite, spoiled
-from ganforge.predict import predict
-from ganforge.sample import interpolate, sample
+from ganforge.files.finite import LARGEST_WEIGHT, not_finite, spoiled
+from ganforge.runs import checkpoint, status
 from ganforge.systems import Adversarial, Pix2Pix
 
 LATTICE = [*TINY_PIX2PIX, "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]

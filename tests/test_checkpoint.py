@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from conftest import TINY_PIX2PIX
-from ganforge import checkpoint, generators
 from ganforge.callbacks import Interrupt, Interrupted
 from ganforge.callbacks.kept import Kept
 from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.runs import checkpoint, generators
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
 

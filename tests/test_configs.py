@@ -7,9 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
+from ganforge.commands.extract import train
 from ganforge.errors import UserError
 from ganforge.experiment import run
-from ganforge.extractors import train
 from ganforge.networks.unet import unet_depth
 from test_fidelity import random_inception
 

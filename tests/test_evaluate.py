@@ -8,13 +8,14 @@ import torch
 from PIL import Image
 
 from conftest import overrides_for, overrides_for_model
-from ganforge import checkpoint, cli
+from ganforge import cli
+from ganforge.commands.evaluate import evaluate
+from ganforge.commands.extract import train
+from ganforge.commands.sample import sample
 from ganforge.errors import UserError
-from ganforge.evaluate import evaluate
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.experiment import run
-from ganforge.extractors import train
-from ganforge.sample import sample
+from ganforge.runs import checkpoint
 
 
 @pytest.fixture(autouse=True)

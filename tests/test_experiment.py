@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from conftest import ROOT, TINY_PIX2PIX
-from ganforge import status
 from ganforge.experiment import run, start
+from ganforge.runs import status
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "model.generator.depth=3"]
 

@@ -17,7 +17,6 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from ganforge import images
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError
 from ganforge.evaluation import features as features_module
@@ -26,6 +25,7 @@ from ganforge.evaluation.extractor import FORMAT, DomainExtractor, weights_hash
 from ganforge.evaluation.features import open_network, read_features, to_uint8
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import NEIGHBOURS, of_classes
+from ganforge.pictures import images
 
 SIZE = 16
 

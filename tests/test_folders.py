@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ganforge.folders import open_file, plain_name
+from ganforge.files.folders import open_file, plain_name
 
 HOSTILE = [
     "../../outside",

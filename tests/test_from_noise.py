@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from conftest import ROOT, overrides_for, overrides_for_model
+from ganforge.commands.extract import train
 from ganforge.errors import UserError
 from ganforge.evaluation import ClassifierAccuracy
 from ganforge.experiment import run, start
-from ganforge.extractors import train
 
 
 def pictures(folders, *overrides: str, model: str = "dcgan") -> list[str]:

@@ -10,11 +10,13 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from conftest import Rows, TinyPairs
-from ganforge import hardware, preflight, processes
 from ganforge.errors import UserError
-from ganforge.hardware import ScaledPrecision, check_shares, check_trainer
-from ganforge.networks.synchronized import SynchronizedNorms
-from ganforge.strategy import GANStrategy, _buckets
+from ganforge.hardware import choice as hardware
+from ganforge.hardware import processes
+from ganforge.hardware.choice import ScaledPrecision, check_shares, check_trainer
+from ganforge.hardware.strategy import GANStrategy, _buckets
+from ganforge.hardware.synchronized import SynchronizedNorms
+from ganforge.runs import preflight
 from test_adversarial import pix2pix, weights
 
 LAUNCHERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID")

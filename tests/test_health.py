@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from ganforge.callbacks.health import Health
 from ganforge.errors import UserError
-from ganforge.evaluation.diversity import batch_diversity, batch_duplicates
+from ganforge.game.diversity import batch_diversity, batch_duplicates
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*will run with no optimizer.*")
 

@@ -12,11 +12,11 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from conftest import ROOT
-from ganforge import images
 from ganforge.data import decoded
 from ganforge.data.decoded import Fit, OnDemand, Stored, decode
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.errors import UserError
+from ganforge.pictures import images
 
 REAL = ROOT.parent / "shared" / "data"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from ganforge import images
 from ganforge.errors import UserError
+from ganforge.pictures import images
 
 
 def save(path, array, **options):
@@ -291,7 +291,7 @@ def test_what_a_picture_says_of_its_size_is_looked_at_before_it_is_decoded(tmp_p
 
 def test_more_pixels_are_allowed_by_the_environment(tmp_path):
     (tmp_path / "large.png").write_bytes(png(200_000, 2_000, 2_000))
-    code = f"from ganforge import images; print(images.read({str(tmp_path / 'large.png')!r}, 1).shape)"
+    code = f"from ganforge.pictures import images; print(images.read({str(tmp_path / 'large.png')!r}, 1).shape)"
     allowed = {**os.environ, "GANFORGE_MOST_PIXELS": str(4 * 10**8)}
     answer = subprocess.run([sys.executable, "-c", code], env=allowed, capture_output=True, text=True, check=False)
     assert answer.stdout == "(2000, 200000, 1)\n", answer.stderr

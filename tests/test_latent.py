@@ -11,12 +11,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from conftest import ROOT, Rows, TinyImages
 from ganforge.errors import UserError
+from ganforge.game.noise import latents, slerp
+from ganforge.game.objectives import Objective, vanilla, wasserstein
+from ganforge.game.penalties import Penalties
+from ganforge.game.schedules import ConstantThenLinear
+from ganforge.game.stabilizers import InputNoise
 from ganforge.networks import DCGANDiscriminator, DCGANGenerator
-from ganforge.noise import latents, slerp
-from ganforge.objectives import Objective, vanilla, wasserstein
-from ganforge.penalties import Penalties
-from ganforge.schedules import ConstantThenLinear
-from ganforge.stabilizers import InputNoise
 from ganforge.systems import ConditionalGAN, LatentGAN, SemiSupervisedGAN
 
 SIZE = 16

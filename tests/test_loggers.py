@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from conftest import ROOT, TINY_PIX2PIX, overrides_for
-from ganforge import experiment, provenance
+from ganforge import experiment
 from ganforge.errors import UserError
-from ganforge.loggers import RunCSV, RunTensorBoard, RunWandB, ending
+from ganforge.runs import provenance
+from ganforge.runs.loggers import RunCSV, RunTensorBoard, RunWandB, ending
 
 
 def log(logger, since: int = 0, until: int = 20) -> None:
@@ -240,7 +241,7 @@ def test_without_an_account_there_is_one_sentence_and_no_question(tmp_path):
     import pty
 
     program = (
-        "from ganforge.errors import UserError\nfrom ganforge.loggers import RunWandB\n"
+        "from ganforge.errors import UserError\nfrom ganforge.runs.loggers import RunWandB\n"
         "try:\n    RunWandB(folder='.', mode='online')\nexcept UserError as error:\n    print(f'<{error}>')"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "NETRC"))}

@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import Dataset
 
 from conftest import ROOT
-from ganforge import images
 from ganforge.errors import UserError
 from ganforge.evaluation import memorization
 from ganforge.evaluation.memorization import Memorization, nearest, sheet
+from ganforge.pictures import images
 
 
 def noise(count: int, seed: int, shape: tuple[int, ...] = (1, 12, 12)) -> torch.Tensor:

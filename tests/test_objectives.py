@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ganforge.errors import UserError
-from ganforge.objectives import hinge, least_squares, logistic, minimax, relativistic, vanilla, wasserstein
-from ganforge.schedules import ConstantThenLinear
+from ganforge.game.objectives import hinge, least_squares, logistic, minimax, relativistic, vanilla, wasserstein
+from ganforge.game.schedules import ConstantThenLinear
 from ganforge.systems.pix2pix import weighted_l1
 
 REAL, FAKE = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 1.0])

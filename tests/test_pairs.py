@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from ganforge import images
 from ganforge.data.pair_files import (
     Naming,
     Pair,
@@ -21,6 +20,7 @@ from ganforge.data.pair_files import (
 )
 from ganforge.data.pairs import Pairs, PairsData, default_load_size
 from ganforge.errors import UserError
+from ganforge.pictures import images
 
 MAPS = Path(__file__).resolve().parents[1].parent / "shared/data/maps"
 needs_maps = pytest.mark.skipif(not MAPS.is_dir(), reason="the maps data set is not at ../shared/data/maps")

@@ -9,8 +9,8 @@ from torch import nn
 from torch.func import functional_call
 
 from ganforge.errors import UserError
-from ganforge.penalties import KINDS, Penalties, Penalty, dragan, gradient_penalty, zero_centred
-from ganforge.schedules import Cosine
+from ganforge.game.penalties import KINDS, Penalties, Penalty, dragan, gradient_penalty, zero_centred
+from ganforge.game.schedules import Cosine
 
 REAL = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).reshape(2, 1, 1, 2)
 FAKE = torch.tensor([[0.0, 1.0], [1.0, 1.0]]).reshape(2, 1, 1, 2)

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from conftest import Rows, TinyPairs
-from ganforge import images
+from ganforge.commands.predict import predict
 from ganforge.errors import UserError
 from ganforge.game import Output, Player
-from ganforge.generators import outputs_of
+from ganforge.game.objectives import least_squares
 from ganforge.networks import PatchGAN, ResNetGenerator
-from ganforge.objectives import least_squares
-from ganforge.predict import predict
+from ganforge.pictures import images
+from ganforge.runs.generators import outputs_of
 from ganforge.systems import Adversarial
 
 ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999), fused=True)

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 
 from conftest import TINY_PIX2PIX
-from ganforge import cli, networks, predict
+from ganforge import cli, networks
+from ganforge.commands import predict
+from ganforge.commands.predict import fit
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.game import Output
-from ganforge.generators import Generator, check_size
 from ganforge.lattice import Style, draw, match_sites, patch
-from ganforge.predict import fit
+from ganforge.runs.generators import Generator, check_size
 
 
 @pytest.fixture

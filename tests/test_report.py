@@ -13,9 +13,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from ganforge import curves, report, runs
 from ganforge.cli import main
 from ganforge.errors import UserError
+from ganforge.report import curves
+from ganforge.report import page as report
+from ganforge.runs import table as runs
 
 EVIL = "name=<script>alert(1)</script>"
 COLUMNS = ["images", "step", "train/d/adv", "train/g/l1", "lr/g", "val/l1", "val/l1/square"]
@@ -167,7 +169,7 @@ def test_nothing_comes_from_outside(tmp_path):
     found = Page(html)
     addresses = [value for _, attributes in found.tags for name, value in attributes.items() if name in ("src", "href")]
     assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
-    assert not re.search(r"@import|url\(", (report.HERE / "report.css").read_text())
+    assert not re.search(r"@import|url\(", (report.HERE / "page.css").read_text())
     assert any("default-src 'none'" in policy for policy in found.attributes("meta", "content"))
     assert "Plotly.react" in html and 4e6 < len(html) < 7e6
 

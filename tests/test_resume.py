@@ -16,11 +16,13 @@ from omegaconf import OmegaConf
 
 import killing
 from conftest import ROOT, TINY, composed
-from ganforge import checkpoint, folders, hardware, lock, status
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
-from ganforge.preflight import check_folder, newest_unfinished
+from ganforge.files import folders, lock
+from ganforge.hardware import choice as hardware
+from ganforge.runs import checkpoint, status
+from ganforge.runs.preflight import check_folder, newest_unfinished
 
 
 @pytest.mark.slow
@@ -146,7 +148,8 @@ def test_settings_that_are_refused_leave_a_run_as_it_was(trained, capsys):
 
 def test_a_run_lives_as_long_as_its_process_holds_its_folder(tmp_path):
     code = (
-        "import sys; from ganforge import lock, status; print(lock.hold(sys.argv[1]), flush=True);"
+        "import sys; from ganforge.files import lock; from ganforge.runs import status;"
+        "print(lock.hold(sys.argv[1]), flush=True);"
         "status.write(sys.argv[1], state='running'); print('ready', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

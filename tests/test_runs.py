@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from ganforge import lock, runs, status
 from ganforge.cli import main
 from ganforge.errors import UserError
+from ganforge.files import lock
+from ganforge.runs import status
+from ganforge.runs import table as runs
 
 DATES = {"began": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T11:01:05+00:00"}
 

@@ -6,12 +6,13 @@ import torch
 from PIL import Image
 
 from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
-from ganforge import checkpoint, cli
+from ganforge import cli
+from ganforge.commands.sample import CHUNK, draw, interpolate, load_sampler, sample
 from ganforge.errors import UserError
 from ganforge.experiment import run
-from ganforge.generators import load_generator
-from ganforge.images import from_unit
-from ganforge.sample import CHUNK, draw, interpolate, load_sampler, sample
+from ganforge.pictures.images import from_unit
+from ganforge.runs import checkpoint
+from ganforge.runs.generators import load_generator
 
 
 @pytest.fixture

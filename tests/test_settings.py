@@ -64,7 +64,10 @@ def test_a_wrong_word_is_one_sentence_with_the_nearest_right_one(tmp_path, argum
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("model.objective.path=ganforge.objectives.hing", "ganforge.objectives has no hing; did you mean hinge?"),
+        (
+            "model.objective.path=ganforge.game.objectives.hing",
+            "ganforge.game.objectives has no hing; did you mean hinge?",
+        ),
         (
             "model.generator._target_=ganforge.networks.UNett",
             "names 'ganforge.networks.UNett', did you mean ganforge.networks.UNet?",

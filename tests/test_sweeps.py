@@ -17,11 +17,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from conftest import ROOT, TINY_PIX2PIX
-from ganforge import jobs, runs, status
 from ganforge.errors import UserError
 from ganforge.experiment import start
-from ganforge.jobs import check_timeout, ended_by
-from ganforge.sweeps import LONGEST_NAME, label
+from ganforge.runs import status
+from ganforge.runs import table as runs
+from ganforge.sweeps import jobs
+from ganforge.sweeps.jobs import check_timeout, ended_by
+from ganforge.sweeps.sweep import LONGEST_NAME, label
 
 # Stands for train.py: it scores -(x - 3)^2, and fails in as many ways as x and how say.
 SCRIPT = """
@@ -29,7 +31,8 @@ import os, sys, time
 from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from ganforge import lock, status
+from ganforge.files import lock
+from ganforge.runs import status
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config):
@@ -72,7 +75,7 @@ resume: false
 hydra:
   callbacks:
     preflight:
-      _target_: ganforge.preflight.Preflight
+      _target_: ganforge.runs.preflight.Preflight
   searchpath: [file://ROOT]
 """
 SEARCH = """
@@ -299,7 +302,7 @@ optuna = pytest.mark.skipif(not HAS_OPTUNA, reason="pip install -e '.[sweep]'")
 if HAS_OPTUNA:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    from ganforge.search import check, distribution
+    from ganforge.sweeps.search import check, distribution
 
 
 def trials(folder: Path) -> list:
@@ -448,7 +451,7 @@ def lock(file: Path) -> sqlite3.Connection:
 def test_a_study_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, damages, message):
     import optuna
 
-    from ganforge import search
+    from ganforge.sweeps import search
 
     monkeypatch.setattr(search, "BUSY", 0.1)
     optuna.create_study(study_name="sweep", storage=search.storage(tmp_path)).add_trial(
@@ -603,7 +606,7 @@ def test_a_job_refuses_to_look_for_the_wrong_end(configured, study, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
 def test_further_processes_of_a_run_end_with_the_first():
     child = (
-        "import time; from ganforge.jobs import stop_with_parent; stop_with_parent();"
+        "import time; from ganforge.sweeps.jobs import stop_with_parent; stop_with_parent();"
         "print('up', flush=True); time.sleep(60)"
     )
     parent = (

@@ -15,11 +15,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 
 from conftest import TINY_PIX2PIX, composed
-from ganforge import checkpoint, folders, hardware, status
 from ganforge.callbacks import Evaluation, Interrupted
 from ganforge.errors import Stopped
 from ganforge.experiment import run, start
-from ganforge.loggers import RunCSV
+from ganforge.files import folders
+from ganforge.hardware import choice as hardware
+from ganforge.runs import checkpoint, status
+from ganforge.runs.loggers import RunCSV
 from killing import same
 
 
@@ -277,10 +279,10 @@ MOMENTS = {
     "data": "ganforge.experiment.check_match",
     "sanity": "ganforge.callbacks.Evaluation.on_validation_batch_end",
     "validation": "ganforge.callbacks.Evaluation.on_validation_epoch_end",
-    "checkpoint": "ganforge.checkpoint.CheckpointFiles.save_checkpoint",
+    "checkpoint": "ganforge.runs.checkpoint.CheckpointFiles.save_checkpoint",
     "film": "ganforge.callbacks.grids.animate",
     "test": "ganforge.callbacks.Evaluation.on_test_batch_end",
-    "record": "ganforge.summary.closing",
+    "record": "ganforge.runs.summary.closing",
 }
 
 

@@ -10,9 +10,12 @@ import zlib
 import pytest
 from omegaconf import OmegaConf
 
-from ganforge import curves, preflight, report, runs, status
 from ganforge.cli import main
-from ganforge.untrusted import DEEPEST, is_file, printable, read_bytes, read_json, read_text, read_yaml
+from ganforge.files.untrusted import DEEPEST, is_file, printable, read_bytes, read_json, read_text, read_yaml
+from ganforge.report import curves
+from ganforge.report import page as report
+from ganforge.runs import preflight, status
+from ganforge.runs import table as runs
 from test_report import make, page  # noqa: F401
 
 SECRET = "known to the owner alone"

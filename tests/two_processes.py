@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from torch import distributed
 
 from conftest import ROOT, TINY_PIX2PIX, Rows, TinyImages, TinyPairs, composed, overrides_for_model
-from ganforge import hardware
 from ganforge.errors import UserError
 from ganforge.experiment import run
-from ganforge.penalties import Penalties
-from ganforge.schedules import ConstantThenLinear
+from ganforge.game.penalties import Penalties
+from ganforge.game.schedules import ConstantThenLinear
+from ganforge.hardware import choice as hardware
 from ganforge.systems import Adversarial
 from test_adversarial import pix2pix
 from test_latent import latent_gan

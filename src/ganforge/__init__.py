@@ -1,8 +1,11 @@
 """ganforge: experiment management for GANs on PyTorch Lightning and Hydra."""
 
 import os
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+CONF = Path(__file__).parents[2] / "conf"
 
 # Before torch is loaded: OpenMP threads that spin while they wait lose up to ten times the speed where another process
 # (a data worker, a neighbour on a shared machine) wants the core.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import ganforge
 from ganforge.errors import UserError
-from ganforge.untrusted import printable
+from ganforge.files.untrusted import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,7 +150,7 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from ganforge.sample import sample
+    from ganforge.commands.sample import sample
 
     sample(
         options.checkpoint,
@@ -165,8 +165,8 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _interpolate(options: argparse.Namespace) -> None:
+    from ganforge.commands.sample import interpolate
     from ganforge.errors import require
-    from ganforge.sample import interpolate
 
     numbers = options.walk.replace(" ", "").split(",")
     require(all(number.isdigit() for number in numbers), f"--walk {options.walk}: picture numbers, such as 0,5,7")
@@ -183,7 +183,7 @@ def _interpolate(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ganforge.evaluate import evaluate
+    from ganforge.commands.evaluate import evaluate
 
     evaluate(
         options.subject,
@@ -199,7 +199,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _extractor(options: argparse.Namespace) -> None:
-    from ganforge.extractors import train
+    from ganforge.commands.extract import train
 
     train(
         options.overrides,
@@ -212,7 +212,7 @@ def _extractor(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from ganforge.predict import predict
+    from ganforge.commands.predict import predict
 
     predict(
         options.checkpoint,
@@ -226,13 +226,13 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _runs(options: argparse.Namespace) -> None:
-    from ganforge.runs import show
+    from ganforge.runs.table import show
 
     show(options.folder, sort_by=options.sort, filters=options.filter, diff=options.diff, output=options.form)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from ganforge.report import write
+    from ganforge.report.page import write
 
     path = write(options.folder, output=options.output, overwrite=options.overwrite)
     print(f"report: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")

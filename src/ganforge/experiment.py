@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from ganforge import checkpoint, folders, hardware, resume, settings, status, summary, words
+from ganforge import CONF, settings, words
 from ganforge.callbacks import (
     Dashboard,
     Evaluation,
@@ -36,11 +36,12 @@ from ganforge.callbacks import (
 from ganforge.callbacks.interrupt import SIGNALS
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
-from ganforge.loggers import ending
-from ganforge.provenance import describe
+from ganforge.files import folders
+from ganforge.hardware import choice as hardware
+from ganforge.runs import checkpoint, resume, status, summary
+from ganforge.runs.loggers import ending
+from ganforge.runs.provenance import describe
 from ganforge.systems import Adversarial
-
-CONF = Path(__file__).parents[2] / "conf"
 
 LAST = Path("checkpoints/last.ckpt")  # in the run's folder: the newest; best.ckpt beside it by the first number
 
@@ -54,7 +55,7 @@ REMEDIES = {
 def start(config: DictConfig) -> float:
     """`run`, with a user's mistake as one sentence and exit status 1; within a sweep the error goes to the sweeper.
 
-    What became of the run is in its folder: `ganforge.status`.
+    What became of the run is in its folder: `ganforge.runs.status`.
     """
     try:
         with ending(Interrupted, KeyboardInterrupt):

@@ -18,10 +18,9 @@ from omegaconf import Container, DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import ganforge
+from ganforge import CONF
 from ganforge.errors import UserError
-from ganforge.untrusted import printable
-
-CONF = Path(__file__).parents[2] / "conf"
+from ganforge.files.untrusted import printable
 
 
 @contextmanager

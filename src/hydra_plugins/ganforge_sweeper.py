@@ -26,7 +26,8 @@ class GanforgeSweeper(Sweeper):
         self.job_timeout = job_timeout
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from ganforge import jobs, sweeps
+        from ganforge.sweeps import jobs
+        from ganforge.sweeps import sweep as sweeps
 
         jobs.check_timeout(self.job_timeout)
         self.config = sweeps.settled(config)
@@ -38,7 +39,7 @@ class GanforgeSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from ganforge import sweeps
+        from ganforge.sweeps import sweep as sweeps
 
         given = [f"{key}={value}" for key, value in self.params.items()]
         sweep = sweeps.Sweep(
@@ -50,6 +51,6 @@ class GanforgeSweeper(Sweeper):
         )
         if OmegaConf.select(self.config, "sweep") is None:
             return sweep.run(sweeps.grid)
-        from ganforge.search import search
+        from ganforge.sweeps.search import search
 
         return sweep.run(search)

@@ -8,14 +8,14 @@ import torch
 
 from ganforge.callbacks.grids import SampleGrid
 from ganforge.errors import require
-from ganforge.loggers import Board
+from ganforge.runs.loggers import Board
 
 DETAILS = ("low", "high")  # of an interval
 COLUMNS = ["weights", "set", "number", "value", *DETAILS]
 
 
 class Dashboard(pl.Callback):
-    """Tells every `ganforge.loggers.Board` what the run is, and shows each new sample grid on it.
+    """Tells every `ganforge.runs.loggers.Board` what the run is, and shows each new sample grid on it.
 
     histograms: every how many logged rows to show how the gradient norms of the layers are distributed, as
     `gradients/PLAYER`, after clipping; null for never.

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
-from ganforge import images
 from ganforge.errors import UserError, require
-from ganforge.folders import replace
+from ganforge.files.folders import replace
+from ganforge.pictures import images
 
 GIF_FRAMES = 60
 GIF_WIDTH = 512  # px, at most

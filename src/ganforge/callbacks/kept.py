@@ -7,14 +7,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ganforge.folders import plain_name
+from ganforge.files.folders import plain_name
 
 
 class Kept(ModelCheckpoint):
     """Lightning's ModelCheckpoint; a measure that is not finite is never the best, and a file that was deleted is not.
 
-    It also knows its files where a run goes on in another folder: `ganforge.resume` takes them along. Where they are
-    not there, it starts anew.
+    It also knows its files where a run goes on in another folder: `ganforge.runs.resume` takes them along. Where they
+    are not there, it starts anew.
     """
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:

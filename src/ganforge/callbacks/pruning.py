@@ -5,10 +5,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from ganforge import status
 from ganforge.callbacks.evaluation import Evaluation
 from ganforge.errors import require
-from ganforge.search import DATABASE, MODES, STUDY, import_optuna, pruner, reading, storage
+from ganforge.runs import status
+from ganforge.sweeps.search import DATABASE, MODES, STUDY, import_optuna, pruner, reading, storage
 
 
 class Pruning(pl.Callback):

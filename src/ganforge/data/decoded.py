@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ganforge import images
 from ganforge.data.pair_files import _with_bar
 from ganforge.data.pictures import Pictures
 from ganforge.errors import UserError, require
-from ganforge.folders import open_file
+from ganforge.files.folders import open_file
+from ganforge.pictures import images
 
 _FAULTS_SHOWN = 20
 _LONGEST = 4  # times the shorter side, of what is resized

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ganforge import images
 from ganforge.data.decoded import Fit, decode
 from ganforge.data.pair_files import _take_out
 from ganforge.data.pictures import Pictures, PicturesData, Rows, turns
 from ganforge.errors import UserError, require
+from ganforge.pictures import images
 
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _CLASSES_SHOWN = 20

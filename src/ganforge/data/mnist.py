@@ -12,7 +12,7 @@ import numpy as np
 
 from ganforge.data.pictures import Pictures, PicturesData, Rows
 from ganforge.errors import UserError, require
-from ganforge.folders import open_file
+from ganforge.files.folders import open_file
 
 _SIDE = 28
 _FILES = {

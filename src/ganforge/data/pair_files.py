@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from ganforge import images
 from ganforge.errors import UserError, require
+from ganforge.pictures import images
 
 LAYOUTS = ("side_by_side", "folders", "suffixes")
 DIRECTIONS = ("AtoB", "BtoA")

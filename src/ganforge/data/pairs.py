@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ganforge import images
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.data.pair_files import (
     DIRECTIONS,
@@ -24,6 +23,7 @@ from ganforge.data.pair_files import (
     load_pair,
 )
 from ganforge.errors import require
+from ganforge.pictures import images
 
 log = logging.getLogger(__name__)
 

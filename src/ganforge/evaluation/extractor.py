@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from ganforge import tensor_files
 from ganforge.errors import require
+from ganforge.files import tensor_files
 
 FORMAT = 1  # of the file; raised when an older ganforge could not read it
 LAYERS = ("features", "logits")

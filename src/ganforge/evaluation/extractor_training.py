@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ganforge.data.module import DataModule
 from ganforge.errors import require
 from ganforge.evaluation.extractor import FORMAT, DomainExtractor, check_name, unit, weights_hash, written_whole
-from ganforge.folders import make_writable
+from ganforge.files.folders import make_writable
 
 LARGEST_SCALED = 5000  # training pictures that the scale of the features is taken from
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # unless told otherwise: small sets need more epochs

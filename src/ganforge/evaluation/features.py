@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor, read_tensors, weights_hash, written_whole
-from ganforge.folders import open_file
+from ganforge.files.folders import open_file
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
 INCEPTION_LAYERS = ("2048", "logits_unbiased")  # its defaults for FID and KID, and for the Inception Score

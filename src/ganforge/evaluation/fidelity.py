@@ -15,7 +15,7 @@ from ganforge.data.module import DataModule
 from ganforge.errors import require
 from ganforge.evaluation.features import FeatureNetwork, Reference, chunks, extract, open_network, to_uint8
 from ganforge.evaluation.measures import METRICS, Settings, description, measure, names, of_classes
-from ganforge.folders import make_writable
+from ganforge.files.folders import make_writable
 
 CACHE = "~/.cache/ganforge/features"
 

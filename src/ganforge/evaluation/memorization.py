@@ -12,10 +12,10 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from ganforge import images
 from ganforge.data.module import DataModule
 from ganforge.errors import require
 from ganforge.evaluation.features import to_uint8
+from ganforge.pictures import images
 
 COPY = 1e-3  # distances below it are copies, whatever the quantile; a quarter of a grey level, per-pixel RMS
 _BLOCK = 2**23  # numbers (32 MB of float32) in each of the handful of arrays that are held at once

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ganforge.errors import require
-from ganforge.schedules import Schedule
+from ganforge.game.schedules import Schedule
 
 
 @dataclass(frozen=True)

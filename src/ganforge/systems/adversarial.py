@@ -13,12 +13,12 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
-from ganforge import randomness
 from ganforge.errors import require
 from ganforge.game.players import Output, Player
 from ganforge.game.safeguard import Safeguard
+from ganforge.game.schedules import Strength, at, extremes
 from ganforge.networks.layers import unchanged_statistics
-from ganforge.schedules import Strength, at, extremes
+from ganforge.runs import randomness
 from ganforge.systems import breakdown
 from ganforge.systems.rows import Rows
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from ganforge import checkpoint
 from ganforge.errors import UserError
-from ganforge.finite import listed, spoiled
+from ganforge.files.finite import listed, spoiled
+from ganforge.runs import checkpoint
 
 
 def check(module: pl.LightningModule, contents: Mapping[str, Any]) -> None:

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganforge.augment import Unchanged
 from ganforge.errors import require
-from ganforge.evaluation.diversity import batch_diversity, batch_duplicates
+from ganforge.game.augment import Unchanged
+from ganforge.game.diversity import batch_diversity, batch_duplicates
+from ganforge.game.noise import latents
+from ganforge.game.objectives import Objective
+from ganforge.game.penalties import Penalties
 from ganforge.game.players import Output
-from ganforge.noise import latents
-from ganforge.objectives import Objective
-from ganforge.penalties import Penalties
-from ganforge.stabilizers import InputNoise
+from ganforge.game.stabilizers import InputNoise
 from ganforge.systems.adversarial import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import require
+from ganforge.game.objectives import Objective
 from ganforge.game.players import Output
 from ganforge.networks.layers import NORM_MODES, infer
-from ganforge.objectives import Objective
 from ganforge.systems.adversarial import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 

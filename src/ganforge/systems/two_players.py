@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from ganforge.errors import require
 from ganforge.game.players import Player, clamped
-from ganforge.schedules import Schedule
+from ganforge.game.schedules import Schedule
 from ganforge.systems.adversarial import Adversarial
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from ganforge import evaluation as rooms
-from ganforge import images, summary
 from ganforge.callbacks import Evaluation
+from ganforge.commands.sample import check_drawing, draw
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.data.lattice import LatticeData
 from ganforge.data.mnist import MnistData
@@ -26,11 +26,12 @@ from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
-from ganforge.folders import make_writable
-from ganforge.generators import Generator, check_size, is_plain, load_generator
+from ganforge.files.folders import make_writable
+from ganforge.game.noise import latents
 from ganforge.networks.layers import infer
-from ganforge.noise import latents
-from ganforge.sample import check_drawing, draw
+from ganforge.pictures import images
+from ganforge.runs import summary
+from ganforge.runs.generators import Generator, check_size, is_plain, load_generator
 
 # What a checkpoint may name; anything else in it is not built.
 DATA = {f"{kind.__module__}.{kind.__name__}": kind for kind in (ImageFolderData, LatticeData, MnistData, PairsData)}

@@ -9,12 +9,12 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.utils import save_image
 
-from ganforge import images
 from ganforge.callbacks.grids import animate, rows, square
 from ganforge.errors import UserError, require
-from ganforge.folders import make_writable, plain_name
-from ganforge.generators import Generator, check_size, load_generator
-from ganforge.noise import latents, slerp
+from ganforge.files.folders import make_writable, plain_name
+from ganforge.game.noise import latents, slerp
+from ganforge.pictures import images
+from ganforge.runs.generators import Generator, check_size, load_generator
 
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
 CHUNK = 8

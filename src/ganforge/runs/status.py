@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ganforge import lock, untrusted
-from ganforge.folders import replace
+from ganforge.files import lock, untrusted
+from ganforge.files.folders import replace
 
 FILE = "status.json"
 STATES = ("running", "finished", "failed", "interrupted", "pruned")

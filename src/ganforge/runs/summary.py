@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.folders import replace
+from ganforge.files.folders import replace
 
 if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
     import pytorch_lightning as pl

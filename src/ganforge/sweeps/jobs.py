@@ -18,9 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
-from ganforge import status
 from ganforge.errors import require
-from ganforge.processes import launch
+from ganforge.hardware.processes import launch
+from ganforge.runs import status
 
 # Set for every job: the folder of its sweep.
 VARIABLE = "GANFORGE_SWEEP"

@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from ganforge import folders, tensor_files
 from ganforge.errors import Stopped, UserError, require
-from ganforge.finite import listed, spoiled
+from ganforge.files import folders, tensor_files
+from ganforge.files.finite import listed, spoiled
 from ganforge.networks.layers import NORM_MODES
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
@@ -44,7 +44,7 @@ def _is_output(value: Any) -> bool:
     )
 
 
-# What every card says, and whether a value can be meant; `ganforge.provenance.describe` writes it.
+# What every card says, and whether a value can be meant; `ganforge.runs.provenance.describe` writes it.
 CARD: dict[str, Callable[[Any], bool]] = {
     "networks": lambda value: isinstance(value, dict) and all(isinstance(own, dict) for own in value.values()),
     "outputs": lambda value: isinstance(value, dict) and len(value) > 0 and all(map(_is_output, value.values())),

@@ -11,10 +11,10 @@ from pytorch_lightning.plugins import MixedPrecision, Precision
 
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, require
-from ganforge.folders import remedy
-from ganforge.networks.synchronized import SynchronizedNorms
-from ganforge.processes import launch
-from ganforge.strategy import GANStrategy
+from ganforge.files.folders import remedy
+from ganforge.hardware.processes import launch
+from ganforge.hardware.strategy import GANStrategy
+from ganforge.hardware.synchronized import SynchronizedNorms
 
 # How torch, CUDA, C++ and the system (of a data worker that it ended) say so in a RuntimeError.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc", "signal: Killed")

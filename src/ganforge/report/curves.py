@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from ganforge import untrusted
+from ganforge.files import untrusted
 
 AXES = {"images", "step", "epoch"}
 MOST_BYTES = 32_000_000  # of metrics.csv, from its beginning

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from ganforge import images
 from ganforge.errors import UserError, require
-from ganforge.folders import make_writable, plain_name
-from ganforge.generators import Generator, check_size, load_generator
+from ganforge.files.folders import make_writable, plain_name
 from ganforge.lattice import Network, find_sites, read
 from ganforge.lattice.read import SMALLEST
 from ganforge.networks.layers import infer
+from ganforge.pictures import images
+from ganforge.runs.generators import Generator, check_size, load_generator
 
 
 def predict(

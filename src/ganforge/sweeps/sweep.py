@@ -21,10 +21,11 @@ from hydra.core.override_parser.types import Override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from ganforge import runs, status
 from ganforge.errors import UserError, require
-from ganforge.jobs import INTERRUPTED, OWN, PATIENCE, has_ended, quoted
-from ganforge.untrusted import printable, shortened
+from ganforge.files.untrusted import printable, shortened
+from ganforge.runs import status
+from ganforge.runs import table as runs
+from ganforge.sweeps.jobs import INTERRUPTED, OWN, PATIENCE, has_ended, quoted
 
 LONGEST_NAME = 120  # of 255 bytes that a file system takes
 

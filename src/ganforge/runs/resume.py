@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from ganforge import checkpoint, status
 from ganforge.errors import require
-from ganforge.preflight import NEXT
+from ganforge.runs import checkpoint, status
+from ganforge.runs.preflight import NEXT
 
 CHOICES = (False, True, "force")
 # What rank 0 found, for the processes that it starts: by then the folder says that the run goes on.

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from ganforge import folders
+from ganforge.files import folders
 
 MOST_BYTES = 1_000_000  # of a file of settings or results; those of a run have some 10,000
 MOST_VALUES = 20_000  # in such a file, each list and mapping counted as one

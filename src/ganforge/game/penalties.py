@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import require
-from ganforge.schedules import Strength, at, extremes
+from ganforge.game.schedules import Strength, at, extremes
 
 Critic = Callable[[Tensor], Tensor]
 

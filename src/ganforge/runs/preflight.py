@@ -10,16 +10,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from ganforge import lock, processes, status, untrusted
 from ganforge.errors import UserError
-from ganforge.folders import make_writable
-from ganforge.jobs import stop_with_parent
+from ganforge.files import lock, untrusted
+from ganforge.files.folders import make_writable
+from ganforge.hardware import processes
+from ganforge.runs import status
+from ganforge.sweeps.jobs import stop_with_parent
 
 # Settings that say how a run is started, not what it is.
 STARTING = ("resume", "ckpt_path", "run_dir")
 # Written by a sweep into its folder.
 SWEEP = "multirun.yaml"
-# The settings that a run is asked to go on with: `ganforge.resume.accept` makes them those of the run.
+# The settings that a run is asked to go on with: `ganforge.runs.resume.accept` makes them those of the run.
 NEXT = ".hydra/next"
 
 

@@ -18,11 +18,14 @@ from typing import Any
 from PIL import Image
 
 import ganforge
-from ganforge import curves, runs, summary, untrusted
 from ganforge.errors import UserError, require
-from ganforge.folders import make_writable, replace
-from ganforge.runs import Run
-from ganforge.untrusted import printable
+from ganforge.files import untrusted
+from ganforge.files.folders import make_writable, replace
+from ganforge.files.untrusted import printable
+from ganforge.report import curves
+from ganforge.runs import summary
+from ganforge.runs import table as runs
+from ganforge.runs.table import Run
 
 HERE = Path(__file__).parent
 # The page may run what is inside it and load nothing from outside, whatever the files of a run contain.
@@ -153,7 +156,7 @@ def of_sweep(found: Sequence[Run], title: str) -> str:
 def _page(title: str, *body: Html) -> str:
     from plotly.offline import get_plotlyjs
 
-    style, script = ((HERE / f"report.{ending}").read_text() for ending in ("css", "js"))
+    style, script = ((HERE / f"page.{ending}").read_text() for ending in ("css", "js"))
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
     foot = element("footer", f"Written {now} by ganforge {ganforge.__version__}")
     return (
@@ -267,7 +270,7 @@ def _remarks(run: Run) -> list[Html]:
 
 
 def _results(run: Run, heading: str) -> Html:
-    """The tables of `ganforge.summary`."""
+    """The tables of `ganforge.runs.summary`."""
     results = dict(itertools.islice(run.results.items(), MOST_NUMBERS))
     names = summary.test_names(results)
     if not names:
@@ -434,7 +437,7 @@ def _switch() -> Html:
 
 
 def _plot(title: str, content: dict[str, Any], class_: str = "panel") -> Html:
-    """A figure with its numbers; report.js draws it when it comes into view."""
+    """A figure with its numbers; page.js draws it when it comes into view."""
     # A script ends at the first </script>, wherever it stands.
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return element(
@@ -513,7 +516,7 @@ def _card(run: Run) -> dict[str, Any]:
     """What the last checkpoint of a run says of versions and data; nothing where there is none."""
     if not untrusted.is_file(run.folder, "checkpoints/last.ckpt"):
         return {}
-    from ganforge import checkpoint
+    from ganforge.runs import checkpoint
 
     try:
         card = checkpoint.load(run.folder / "checkpoints/last.ckpt")["ganforge"]

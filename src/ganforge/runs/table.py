@@ -11,9 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ganforge import status, untrusted
 from ganforge.errors import UserError, require
-from ganforge.untrusted import printable, shortened
+from ganforge.files import untrusted
+from ganforge.files.untrusted import printable, shortened
+from ganforge.runs import status
 
 # The order of a ranking: what has a result comes first.
 STATES = ("finished", "pruned", "running", "interrupted", "failed", "unknown")

@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from ganforge import CONF
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor_training import train_extractor
-from ganforge.experiment import CONF
 from ganforge.words import sentence
 
 FOLDER = Path("lightning_logs/extractors")

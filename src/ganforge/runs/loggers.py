@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from ganforge import untrusted
+from ganforge import CONF
 from ganforge.errors import UserError, require
-from ganforge.folders import replace
+from ganforge.files import untrusted
+from ganforge.files.folders import replace
 
 if TYPE_CHECKING:  # either takes a second to import, and few runs use both
     import wandb
@@ -213,7 +214,7 @@ class RunTensorBoard(Board):
         self.writer.add_text("config", f"```yaml\n{OmegaConf.to_yaml(card['config'])}\n```", 0)
 
     def picture(self, name: str, file: Path, caption: str, images: int) -> None:
-        from ganforge import images as pictures
+        from ganforge.pictures import images as pictures
 
         self.writer.add_image(name, pictures.read(file, channels=3), images, dataformats="HWC")
 
@@ -320,7 +321,7 @@ class RunWandB(Board):
             chosen |= {"project": None, "entity": None, "id": None, "resume": None}
         try:
             # Git is asked in the folder of this file, wherever one stands; a killed run lacks a second of its rows.
-            settings = {"git_root": str(Path(__file__).parents[2]), "x_transaction_log_flush_interval": 1.0}
+            settings = {"git_root": str(CONF.parent), "x_transaction_log_flush_interval": 1.0}
             settings = {name: value for name, value in settings.items() if name in wandb.Settings.model_fields}
             self._run = wandb.init(
                 dir=str(self.folder),

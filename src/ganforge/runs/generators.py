@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganforge import networks, tensor_files
-from ganforge.checkpoint import LARGEST, find, load
+from ganforge import networks
 from ganforge.errors import UserError, require
-from ganforge.folders import plain_name
+from ganforge.files import tensor_files
+from ganforge.files.folders import plain_name
 from ganforge.game.players import Output
+from ganforge.runs.checkpoint import LARGEST, find, load
 
 _MOST_SETTING = 2**16  # of a network: channels, layers, numbers of a latent
 _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least

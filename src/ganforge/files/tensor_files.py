@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ganforge.errors import UserError, require
-from ganforge.finite import LARGEST_WEIGHT, listed, not_finite
-from ganforge.folders import open_file
+from ganforge.files.finite import LARGEST_WEIGHT, listed, not_finite
+from ganforge.files.folders import open_file
 
 # What a file may name. `torch.load` knows more, such as bytearray, which takes as much memory as it is told.
 _NAMES = re.compile(

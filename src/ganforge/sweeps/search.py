@@ -14,9 +14,9 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from ganforge import untrusted
 from ganforge.errors import UserError, require
-from ganforge.sweeps import Job, Outcome, Sweep, label
+from ganforge.files import untrusted
+from ganforge.sweeps.sweep import Job, Outcome, Sweep, label
 
 STUDY = "sweep"
 DATABASE = "optuna.db"

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,9 +10,10 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 import ganforge
-from ganforge.checkpoint import LAYOUT
+from ganforge import CONF
 from ganforge.data.module import DataModule
-from ganforge.generators import outputs_of
+from ganforge.runs.checkpoint import LAYOUT
+from ganforge.runs.generators import outputs_of
 
 MOST_DIFFERENCE = 1_000_000  # characters of uncommitted changes that a checkpoint holds
 
@@ -50,7 +50,7 @@ def versions() -> dict[str, str]:
 def _git(*arguments: str) -> str:
     """What git says of the working folder of this file; nothing where it is no checkout."""
     try:
-        command = ["git", "-C", str(Path(__file__).parents[2]), *arguments]
+        command = ["git", "-C", str(CONF.parent), *arguments]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""

@@ -1,0 +1,1 @@
+"""What is done after a training: `ganforge COMMAND`."""

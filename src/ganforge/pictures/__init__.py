@@ -1,0 +1,1 @@
+"""Pictures: the border between files and numbers."""
