@@ -14,6 +14,7 @@ from ganforge.callbacks.kept import Kept
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.runs import checkpoint, generators
+from ganforge.runs.checkpoint_files import CheckpointFiles
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
 
@@ -174,7 +175,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(tmp_path, trained):
     flipped[inside] ^= 1
     path.write_bytes(flipped)
     with pytest.raises(UserError, match="checksum"):
-        checkpoint.CheckpointFiles().load_checkpoint(path)  # what Lightning calls
+        CheckpointFiles().load_checkpoint(path)  # what Lightning calls
 
 
 def pickled(*operations: bytes) -> bytes:

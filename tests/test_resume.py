@@ -22,6 +22,7 @@ from ganforge.experiment import run, start
 from ganforge.files import folders, lock
 from ganforge.hardware import choice as hardware
 from ganforge.runs import checkpoint, status
+from ganforge.runs.checkpoint_files import CheckpointFiles
 from ganforge.runs.preflight import check_folder, newest_unfinished
 
 
@@ -66,7 +67,7 @@ def test_the_order_of_the_data_goes_on_with_workers(configured, tmp_path, monkey
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
     """A real refusal of the system: no file of this process may grow beyond a size."""
     path = tmp_path / "checkpoints/last.ckpt"
-    files = checkpoint.CheckpointFiles()
+    files = CheckpointFiles()
     files.save_checkpoint({"weight": torch.zeros(10)}, path)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -86,7 +87,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
 
 def test_a_kill_in_the_middle_of_writing_keeps_the_last_good_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
-    files = checkpoint.CheckpointFiles()
+    files = CheckpointFiles()
     files.save_checkpoint({"weight": torch.zeros(10)}, path)
     before = path.read_bytes()
     if (child := os.fork()) == 0:

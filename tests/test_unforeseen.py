@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_at_any_file_is_one_sentence(configured, tmp_path, m
             with real(path) as file:
                 yield file
 
-    for module in ("folders", "loggers", "summary", "status", "callbacks.grids"):
+    for module in ("files.folders", "runs.loggers", "runs.summary", "runs.status", "pictures.grids"):
         monkeypatch.setattr(f"ganforge.{module}.replace", contextmanager(refused))
     if name == "evolution.png":  # the numbers are worth more than the film
         run(configured(SMALL))
@@ -279,7 +279,7 @@ MOMENTS = {
     "data": "ganforge.experiment.check_match",
     "sanity": "ganforge.callbacks.Evaluation.on_validation_batch_end",
     "validation": "ganforge.callbacks.Evaluation.on_validation_epoch_end",
-    "checkpoint": "ganforge.runs.checkpoint.CheckpointFiles.save_checkpoint",
+    "checkpoint": "ganforge.runs.checkpoint_files.CheckpointFiles.save_checkpoint",
     "film": "ganforge.callbacks.grids.animate",
     "test": "ganforge.callbacks.Evaluation.on_test_batch_end",
     "record": "ganforge.runs.summary.closing",

@@ -39,6 +39,7 @@ from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
 from ganforge.hardware import choice as hardware
 from ganforge.runs import checkpoint, resume, status, summary
+from ganforge.runs.checkpoint_files import CheckpointFiles
 from ganforge.runs.loggers import ending
 from ganforge.runs.provenance import describe
 from ganforge.systems import Adversarial
@@ -203,7 +204,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in chosen)
     trainer: pl.Trainer = hydra.utils.instantiate(
         config.trainer,
-        **hardware.arguments(config.trainer, plugins=[checkpoint.CheckpointFiles()]),
+        **hardware.arguments(config.trainer, plugins=[CheckpointFiles()]),
         **({} if bar else {"enable_progress_bar": False}),
         # Evaluation first: the checkpoints compare its numbers. The best one before others, which say which it is.
         callbacks=[evaluation, Speed(), best, *chosen, last, interrupt],

@@ -3,58 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid, save_image
 
 from ganforge.errors import UserError, require
-from ganforge.files.folders import replace
 from ganforge.pictures import images
+from ganforge.pictures.grids import animate, cells, rows, save, square
 
 GIF_FRAMES = 60
-GIF_WIDTH = 512  # px, at most
-
-
-def rows(columns: list[Tensor]) -> Tensor:
-    """Columns of (B, C, H, W) pictures in [-1, 1] side by side, one row a picture: (3, height, width) in [0, 1]."""
-    pictures = torch.stack([column.expand(-1, 3, -1, -1) for column in columns], dim=1).flatten(0, 1)
-    return make_grid((pictures + 1) / 2, nrow=len(columns), padding=4, pad_value=0.6).clamp(0, 1)
-
-
-def square(pictures: Tensor) -> Tensor:
-    """(B, C, H, W) pictures in [-1, 1] as a grid that is about square: (3, height, width) in [0, 1]."""
-    side = max(1, round(len(pictures) ** 0.5))
-    return make_grid((pictures.expand(-1, 3, -1, -1) + 1) / 2, nrow=side, padding=2, pad_value=0.6).clamp(0, 1)
-
-
-def cells(file: Path, size: int, padding: int) -> Tensor:
-    """The pictures of a PNG of `rows` (padding 4) or `square` (2), row by row: (B, 3, size, size) in [-1, 1]."""
-    grid = torch.from_numpy(images.read(file, channels=3)).permute(2, 0, 1).float() / 127.5 - 1
-    if grid.shape[1:] == (size, size):  # a single picture has no frame
-        return grid[None]
-    framed = grid[:, padding:, padding:].unfold(1, size, size + padding).unfold(2, size, size + padding)
-    return framed.permute(1, 2, 0, 3, 4).flatten(0, 1)
-
-
-def save(picture: Tensor, path: Path) -> None:
-    """Write a picture (3, H, W) in [0, 1] as a PNG; `path` is whole at any time."""
-    with replace(path) as file:
-        save_image(picture, file, format="png")
-
-
-def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25) -> None:
-    """Write a GIF of uint8 pictures (H, W, C) of one size, at most 512 px wide; the last one stays longer."""
-    pictures = [Image.fromarray(np.broadcast_to(frame, (*frame.shape[:2], 3))) for frame in frames]
-    width, height = pictures[0].size
-    factor = min(1.0, GIF_WIDTH / width)
-    size = (round(width * factor), round(height * factor))
-    pictures = [picture.resize(size, Image.Resampling.BOX).quantize(64) for picture in pictures]
-    durations = [round(1000 * seconds)] * (len(pictures) - 1) + [max(1000, round(1000 * seconds))]
-    with replace(path) as file:
-        pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
 
 
 class SampleGrid(pl.Callback):

@@ -1,18 +1,14 @@
 """Translates pictures with a trained generator; the checkpoint alone is enough."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import networkx
 import numpy as np
 import torch
 from rich.progress import track
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name
-from ganforge.lattice import Network, find_sites, read
-from ganforge.lattice.read import SMALLEST
 from ganforge.networks.layers import infer
 from ganforge.pictures import images
 from ganforge.runs.generators import Generator, check_size, load_generator
@@ -40,6 +36,9 @@ def predict(
         f"{generator.path}: this model draws pictures from noise; use ganforge sample",
     )
     reads_networks = "networks" in generator.card["provides"]
+    if reads_networks:
+        from ganforge.commands import bonds  # other translations need none of SciPy
+
     channels, size = generator.card["source_channels"], generator.card["size"]
     sources = _sources(pictures)
     output = Path(output)
@@ -48,9 +47,9 @@ def predict(
     shapes = _check(sources, channels, output, written, overwrite)
     for height, width in shapes if full_size else [(size, size)]:
         require(
-            not reads_networks or min(height, width) >= SMALLEST,
-            f"a picture of {width}×{height} px: networks are read from {SMALLEST}×{SMALLEST} px or more; give larger "
-            "pictures, or leave out --full-size",
+            not reads_networks or min(height, width) >= bonds.SMALLEST,
+            f"a picture of {width}×{height} px: networks are read from {bonds.SMALLEST}×{bonds.SMALLEST} px or more; "
+            "give larger pictures, or leave out --full-size",
         )
         check_size(generator, (1, channels, height, width), said=f"a picture of {width}×{height} px")
     make_writable(output, f"--output {output}")
@@ -63,8 +62,8 @@ def predict(
         generated = translate(generator, fitted, norm_mode)
         images.write(target, images.resize(generated[: covered[0], : covered[1]], picture.shape[:2]))
         if reads_networks:
-            network = _network(fitted, generated, np.divide(picture.shape[:2], covered)[::-1])
-            _write_network(*network_files, network)
+            network = bonds.between(fitted, generated, np.divide(picture.shape[:2], covered)[::-1])
+            bonds.write(network, *network_files)
     print(f"{len(sources)} pictures translated with {generator.path}, written to {output}")
     return written
 
@@ -91,21 +90,6 @@ def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:
     page = np.full((size, size, picture.shape[2]), 255, dtype=np.uint8)
     page[: covered[0], : covered[1]] = images.resize(picture, covered)
     return page, covered
-
-
-def _network(source: np.ndarray, generated: np.ndarray, factors: np.ndarray) -> Network:
-    """The network between the dots of the source, in pixels of the picture, `factors` (x, y) times as large."""
-    found = read(generated[..., 0], find_sites(source[..., 0]))
-    return Network(found.sites * factors, found.bonds)
-
-
-def _write_network(json_file: Path, graph_file: Path, network: Network) -> None:
-    plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
-    json_file.write_text(json.dumps(plain) + "\n")
-    graph = networkx.Graph()
-    graph.add_nodes_from((i, {"x": x, "y": y}) for i, (x, y) in enumerate(plain["sites"]))
-    graph.add_edges_from(network.bonds.tolist())
-    networkx.write_graphml(graph, graph_file)
 
 
 def _files(output: Path, source: Path, network: bool) -> list[Path]:

@@ -7,13 +7,12 @@ from pathlib import Path
 import torch
 from rich.progress import track
 from torch import Tensor
-from torchvision.utils import save_image
 
-from ganforge.callbacks.grids import animate, rows, square
 from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.game.noise import latents, slerp
 from ganforge.pictures import images
+from ganforge.pictures.grids import animate, rows, save, square
 from ganforge.runs.generators import Generator, check_size, load_generator
 
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
@@ -77,7 +76,7 @@ def sample(
         in_grid = max(1, min(IN_GRID, PIXELS_IN_GRID // drawn[0, 0].numel()))
         if begin < in_grid:
             first.append(drawn[: in_grid - begin])
-    save_image(square(torch.cat(first)), grid)
+    save(square(torch.cat(first)), grid)
     print(f"{n} images of {generator.path}, seed {seed}, written to {output}\ngrid: {grid}")
     return files
 
@@ -124,14 +123,14 @@ def interpolate(
     strips = [*drawn[: (len(ends) - 1) * steps].split(steps)]  # without the way back
     last = [*strips[1:], drawn[(len(ends) - 1) * steps :]]
     rows_of = [torch.cat([strip, after[:1]]) for strip, after in zip(strips, last, strict=True)]
-    save_image(rows(list(torch.stack(rows_of, dim=1))), targets["walk.png"])
+    save(rows(list(torch.stack(rows_of, dim=1))), targets["walk.png"])
     _animate(drawn, targets["walk.gif"])
     if terms:
         means = torch.stack([latents(numbers, dim, seed).mean(0) for _, numbers in terms])
         result = sum(sign * mean for (sign, _), mean in zip(terms, means, strict=True))
         z = torch.cat([means, result[None]])
         pictures = draw(generator, z, None if label is None else label.repeat(len(z)))
-        save_image(rows(list(pictures[:, None])), targets["arithmetic.png"])
+        save(rows(list(pictures[:, None])), targets["arithmetic.png"])
     print(f"images {', '.join(map(str, walk))} of seed {seed}: " + ", ".join(map(str, targets.values())))
     return list(targets.values())
 

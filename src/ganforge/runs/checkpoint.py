@@ -1,6 +1,5 @@
 """A checkpoint says what it is, and loads without running anything that it contains."""
 
-import io
 import math
 import reprlib
 from collections.abc import Callable, Iterator
@@ -8,12 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from ganforge.errors import Stopped, UserError, require
-from ganforge.files import folders, tensor_files
+from ganforge.errors import UserError, require
+from ganforge.files import tensor_files
 from ganforge.files.finite import listed, spoiled
 from ganforge.networks.layers import NORM_MODES
 
@@ -61,30 +58,6 @@ MORE = {
     "data_fingerprint": lambda value: isinstance(value, str),
     **dict.fromkeys(COUNTERS, _is_count),
 }
-
-
-class CheckpointFiles(TorchCheckpointIO):
-    """Writes checkpoints so that a file of that name is whole at any time: a full disk or a kill keeps the former.
-
-    What it reads are tensors and plain values, every byte of them checked.
-    """
-
-    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        return load(path)
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        contents = io.BytesIO()  # torch's own writer aborts the process where the disk is full
-        torch.save(checkpoint, contents)
-        path = Path(path)
-        try:
-            with folders.replace(path) as file:
-                file.write(contents.getbuffer())
-        except OSError as error:
-            kept = f"; {path} is still the one before" if path.is_file() else ""
-            raise Stopped(
-                f"{path}: the checkpoint could not be written ({error.strerror}){kept}; {folders.remedy(error)}, then "
-                "go on with resume=true"
-            ) from error
 
 
 def find(path: str | Path, prefer: str = "best") -> Path:

@@ -1,0 +1,30 @@
+"""The mechanical network in a translated picture, as JSON and GraphML."""
+
+import json
+from pathlib import Path
+
+import networkx
+import numpy as np
+
+from ganforge.lattice import Network, find_sites, read
+from ganforge.lattice.read import SMALLEST
+
+__all__ = ["SMALLEST", "between", "write"]
+
+
+def between(source: np.ndarray, generated: np.ndarray, factors: np.ndarray) -> Network:
+    """The network between the dots of the source, in pixels of the picture, `factors` (x, y) times as large.
+
+    source, generated: uint8 (H, W, C), of SMALLEST px or more.
+    """
+    found = read(generated[..., 0], find_sites(source[..., 0]))
+    return Network(found.sites * factors, found.bonds)
+
+
+def write(network: Network, json_file: Path, graph_file: Path) -> None:
+    plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
+    json_file.write_text(json.dumps(plain) + "\n")
+    graph = networkx.Graph()
+    graph.add_nodes_from((i, {"x": x, "y": y}) for i, (x, y) in enumerate(plain["sites"]))
+    graph.add_edges_from(network.bonds.tolist())
+    networkx.write_graphml(graph, graph_file)
