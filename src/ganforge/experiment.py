@@ -38,6 +38,7 @@ from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
 from ganforge.hardware import choice as hardware
+from ganforge.hardware.compiling import compile_networks, remarks
 from ganforge.runs import checkpoint, resume, status, summary
 from ganforge.runs.checkpoint_files import CheckpointFiles
 from ganforge.runs.loggers import ending
@@ -114,13 +115,15 @@ Callback = TypeVar("Callback", bound=pl.Callback)
 class Experiment:
     """What is built from a config.
 
-    resumed: the checkpoint that its training goes on from. profiled: whether there will be tables of where time went.
+    resumed: the checkpoint that its training goes on from. profiled: whether there will be tables of where time went. compiled:
+    whether by torch.compile.
     """
 
     run_dir: Path
     seed: int
     resumed: Path | None
     profiled: bool
+    compiled: bool
     data: DataModule
     model: Adversarial
     evaluation: Evaluation
@@ -190,6 +193,8 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     if rank_zero_only.rank == 0:
         folders.remove_unfinished(run_dir)
     model = build_model(config.model, card)
+    if config.trainer.compile:
+        compile_networks({name: getattr(model, name) for name in model.network_names}, model.differentiated_twice)
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
@@ -203,7 +208,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     resume.take_up(loggers, run_dir, resumed)
     bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in chosen)
     trainer: pl.Trainer = hydra.utils.instantiate(
-        config.trainer,
+        {name: value for name, value in config.trainer.items() if name != "compile"},
         **hardware.arguments(config.trainer, plugins=[CheckpointFiles()]),
         **({} if bar else {"enable_progress_bar": False}),
         # Evaluation first: the checkpoints compare its numbers. The best one before others, which say which it is.
@@ -212,7 +217,8 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
         profiler=profiler,
     )
     return Experiment(
-        run_dir=run_dir, seed=config.seed, resumed=resumed, profiled=profiler is not None, data=data, model=model,
+        run_dir=run_dir, seed=config.seed, resumed=resumed, profiled=profiler is not None,
+        compiled=config.trainer.compile, data=data, model=model,
         evaluation=evaluation, best=best, trainer=trainer,
     )  # fmt: skip
 
@@ -229,6 +235,8 @@ def fit(experiment: Experiment) -> dict[str, Any]:
     summary.opening(model, data, trainer, experiment.run_dir)
     with checkpoint.restoring(experiment.resumed, lambda: model.updates):
         trainer.fit(model, datamodule=data, ckpt_path=experiment.resumed, weights_only=True)
+    if experiment.compiled and trainer.is_global_zero:
+        print(*remarks(), sep="\n")
     trainer.profiler = pl.profilers.PassThroughProfiler()  # its tables are of the training
     # Asked now: loading a checkpoint for the test takes the callbacks back to when it was written.
     speed, grid, health = (experiment.callback(kind) for kind in (Speed, SampleGrid, Health))

@@ -82,6 +82,7 @@ def check_trainer(trainer: DictConfig) -> None:
         str(trainer.precision) in PRECISIONS,
         f"trainer.precision={trainer.precision}: choose one of {', '.join(PRECISIONS)}",
     )
+    require(isinstance(trainer.compile, bool), f"trainer.compile={trainer.compile}: true or false")
     count, nodes = trainer.devices, trainer.num_nodes
     require(
         count in ("auto", -1) or (isinstance(count, int) and count >= 1),

@@ -282,7 +282,7 @@ def _meaning(card: dict[str, Any]) -> dict[str, Any]:
     }
     flat["seed"], flat["data"] = config.get("seed"), card.get("data_fingerprint")
     trainer = config.get("trainer") if isinstance(config.get("trainer"), dict) else {}
-    flat["trainer.precision"] = trainer.get("precision")
+    flat["trainer.precision"], flat["trainer.compile"] = trainer.get("precision"), bool(trainer.get("compile"))
     sizes = (flat.pop("data.batch_size", None), trainer.get("devices"), trainer.get("num_nodes"))
     flat["the global batch"] = math.prod(size if isinstance(size, int) else 1 for size in sizes)
     depends = any(key.endswith("decay_from") and value is not None for key, value in flat.items())

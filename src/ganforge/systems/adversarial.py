@@ -54,6 +54,8 @@ class Adversarial(pl.LightningModule):
     needs: frozenset[str] = frozenset()
     # What a user gets from a trained model, by name.
     outputs: ClassVar[Mapping[str, Output]] = {}
+    # Networks whose gradients are differentiated once more: torch.compile cannot do that.
+    differentiated_twice: frozenset[str] = frozenset()
 
     def __init__(
         self,

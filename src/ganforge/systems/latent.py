@@ -64,6 +64,8 @@ class LatentGAN(TwoPlayers):
         self.label_smoothing, self.label_flip = label_smoothing, label_flip
         self.input_noise, self.augment = input_noise or InputNoise(std=0), augment or Unchanged()
         self.unroll_steps, self.unroll_rate = unroll_steps, unroll_rate
+        if self.penalties.chosen or unroll_steps:
+            self.differentiated_twice = frozenset({"discriminator"})
         self._compared: tuple[Tensor, Tensor] | None = None  # the newest generated and real images
 
     def label(self, batch: Batch) -> Tensor | None:
