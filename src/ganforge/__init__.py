@@ -5,7 +5,7 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parent / "conf"  # in a clone a link
 
 # Before torch is loaded: OpenMP threads that spin while they wait lose up to ten times the speed where another process
 # (a data worker, a neighbour on a shared machine) wants the core.

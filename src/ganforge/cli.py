@@ -1,4 +1,4 @@
-"""The command `ganforge`: what one does after training. Nothing heavy is imported before it is needed."""
+"""The command `ganforge`. Nothing heavy is imported before it is needed."""
 
 import argparse
 import sys
@@ -11,6 +11,12 @@ from ganforge.files.untrusted import printable
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; a user's mistake is one sentence on standard error and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] in (["train"], ["-sc"], ["--shell-completion"]):  # the rest is Hydra's
+        from ganforge.commands import train
+
+        train.called(arguments[1:]) if arguments[0] == "train" else train.complete(arguments)
+        return 0
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -27,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ganforge", description="What one does after training. To train: python train.py --help"
-    )
+    parser = argparse.ArgumentParser(prog="ganforge", description="Train GANs, and what one does afterwards.")
     parser.add_argument("--version", action="version", version=f"ganforge {ganforge.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser("train", help="train a GAN: ganforge train --help")
 
     predict = commands.add_parser(
         "predict",
@@ -102,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "extractor",
         help="train a classifier of your own classes for evaluation=domain",
         description="Train a small classifier on a labelled data set; evaluation=domain compares pictures by its "
-        "features. DATA are overrides as for train.py, such as data=mnist or data=image_folder data.root=FOLDER.",
+        "features. DATA are overrides as for training, such as data=mnist or data=image_folder data.root=FOLDER.",
     )
     extractor.add_argument("overrides", metavar="DATA", nargs="+", help="data=... and data.NAME=VALUE")
     extractor.add_argument("--name", metavar="NAME", help="stands in the names of its numbers (default: DATA_cnn)")

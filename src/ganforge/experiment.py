@@ -69,7 +69,7 @@ def start(config: DictConfig) -> float:
         again = [*_overrides(), f"hydra.run.dir={shlex.quote(str(config.run_dir))}", "resume=true"]
         if rank_zero_only.rank != 0:
             sys.exit(0)  # rank 0 speaks for all
-        print(f"\n{error}\nto go on: python train.py {' '.join(again)}")
+        print(f"\n{error}\nto go on: {words.command()} {' '.join(again)}")
         sys.exit(130)
     except KeyboardInterrupt:
         _note(config, state="interrupted")
@@ -115,8 +115,8 @@ Callback = TypeVar("Callback", bound=pl.Callback)
 class Experiment:
     """What is built from a config.
 
-    resumed: the checkpoint that its training goes on from. profiled: whether there will be tables of where time went. compiled:
-    whether by torch.compile.
+    resumed: the checkpoint that its training goes on from. profiled: whether there will be tables of where time went.
+    compiled: whether by torch.compile.
     """
 
     run_dir: Path

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,10 +42,21 @@ def one_sentence(arguments: Sequence[str]) -> Iterator[None]:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {sentence(error)}")
+    except BrokenPipeError:  # of `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
+        sys.exit(1)
     except ValueError as error:
         if not str(error).startswith(("Only one of --", "The --")):  # options of Hydra that exclude each other
             raise
         sys.exit(f"error: {error}")
+
+
+def command() -> str:
+    """How this training was called: what is typed before its settings."""
+    script = Path(sys.argv[0])
+    if script.parts[-3:] == ("ganforge", "commands", "train.py"):
+        return "ganforge train"
+    return f"python {shlex.quote(str(script))}" if script.suffix == ".py" else "python train.py"
 
 
 def sentence(error: BaseException) -> str:

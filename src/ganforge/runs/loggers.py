@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from ganforge import CONF
 from ganforge.errors import UserError, require
 from ganforge.files import untrusted
 from ganforge.files.folders import replace
@@ -313,6 +312,8 @@ class RunWandB(Board):
     def _start(self) -> None:
         import wandb
 
+        from ganforge.runs.provenance import project
+
         file = self.folder / "wandb_id"
         known = (untrusted.read_text(self.folder, "wandb_id") or "").strip()
         known = known if re.fullmatch(r"[\w-]{1,64}", known) else ""
@@ -320,8 +321,8 @@ class RunWandB(Board):
         if "WANDB_SWEEP_ID" in os.environ:  # its agent chooses
             chosen |= {"project": None, "entity": None, "id": None, "resume": None}
         try:
-            # Git is asked in the folder of this file, wherever one stands; a killed run lacks a second of its rows.
-            settings = {"git_root": str(CONF.parent), "x_transaction_log_flush_interval": 1.0}
+            # A killed run lacks a second of its rows.
+            settings = {"git_root": str(project()), "x_transaction_log_flush_interval": 1.0}
             settings = {name: value for name, value in settings.items() if name in wandb.Settings.model_fields}
             self._run = wandb.init(
                 dir=str(self.folder),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from ganforge import CONF
 from ganforge.data.module import DataModule
 from ganforge.runs.checkpoint import LAYOUT
 from ganforge.runs.generators import outputs_of
+from ganforge.words import command
 
 MOST_DIFFERENCE = 1_000_000  # characters of uncommitted changes that a checkpoint holds
 
@@ -47,11 +49,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def project() -> Path:
+    """The folder whose git state belongs to a run: where `ganforge train` was typed, or the clone of ganforge."""
+    return Path.cwd() if command() == "ganforge train" else CONF.resolve().parent
+
+
 def _git(*arguments: str) -> str:
-    """What git says of the working folder of this file; nothing where it is no checkout."""
+    """What git says of the project; nothing where it is no checkout."""
     try:
-        command = ["git", "-C", str(CONF.parent), *arguments]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        answer = subprocess.run(
+            ["git", "-C", str(project()), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""
     return answer.stdout if answer.returncode == 0 else ""

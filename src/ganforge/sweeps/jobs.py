@@ -37,7 +37,7 @@ RUNNING: list[subprocess.Popen] = []  # jobs of this process
 
 
 class JobProcess:
-    """What a launcher calls for a job, wherever it runs: `train.py` in a process of its own.
+    """What a launcher calls for a job, wherever it runs: a training in a process of its own.
 
     resume: "true" or "force", for a job that was interrupted; timeout: minutes that a job may take.
 

@@ -26,6 +26,7 @@ from ganforge.files.untrusted import printable, shortened
 from ganforge.runs import status
 from ganforge.runs import table as runs
 from ganforge.sweeps.jobs import INTERRUPTED, OWN, PATIENCE, has_ended, quoted
+from ganforge.words import command
 
 LONGEST_NAME = 120  # of 255 bytes that a file system takes
 
@@ -170,7 +171,7 @@ class Sweep:
         """The command that goes on with this sweep."""
         given = [part for part in sys.argv[1:] if not re.match(r"resume=|hydra\.sweep\.dir=", part)]
         given += [f"hydra.sweep.dir={_plain_or_quoted(str(self.folder))}", "resume=true"]
-        return f"python {sys.argv[0]} {' '.join(shlex.quote(part) for part in given)}"
+        return f"{command()} {' '.join(shlex.quote(part) for part in given)}"
 
 
 def grid(sweep: Sweep) -> None:
