@@ -51,7 +51,7 @@ def test_a_wheel_trains_resumes_sweeps_samples_and_reports(ganforge, installed, 
     pictures = [
         "model=dcgan",
         "data=image_folder",
-        f"data.root={next(p for p in tmp_path.iterdir() if 'image' in p.name)}",
+        f"data.root={tmp_path / 'image_folder'}",
     ]
     where = ganforge("train", "--info", "searchpath").stdout
     assert str(installed / "ganforge/conf") in where and str(ROOT) not in where
