@@ -169,7 +169,7 @@ def test_nothing_comes_from_outside(tmp_path):
     found = Page(html)
     addresses = [value for _, attributes in found.tags for name, value in attributes.items() if name in ("src", "href")]
     assert addresses and all(address.startswith(("data:", "#")) for address in addresses)
-    assert not re.search(r"@import|url\(", (report.HERE / "page.css").read_text())
+    assert not re.search(r"@import|url\(", (report.TEMPLATE / "style.css").read_text())
     assert any("default-src 'none'" in policy for policy in found.attributes("meta", "content"))
     assert "Plotly.react" in html and 4e6 < len(html) < 7e6
 

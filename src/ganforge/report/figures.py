@@ -1,0 +1,143 @@
+"""What script.js draws, as numbers: the curves of a run, and runs beside each other."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ganforge.report import curves
+from ganforge.runs.table import Run, plain
+
+POINTS = 2000  # of a curve, at most
+POINTS_OF_JOB = 250  # of a curve of one of many runs
+
+# Curves by the first pattern that their name begins with, in the order of the page.
+PANELS = (
+    ("train/d/(class_)?accuracy", "train/d: share told right"),
+    ("train/d/logit", "train/d: mean logits"),
+    ("train/[dg]/grad_norm", "train: gradient norms"),
+    ("train/g/batch_", "train/g: diversity within a batch"),
+    ("train/d/", "train/d: loss terms"),
+    ("train/g/", "train/g: loss terms"),
+    ("train/", "train: other"),
+    ("lr/", "learning rates"),
+)
+ORDER = ["train/g: loss terms", "train/d: loss terms"]
+COUNTS = ("/images", "generated_images", "/networks")
+
+
+def panel(name: str) -> str:
+    """The title of the panel that a curve belongs to."""
+    for pattern, title in PANELS:
+        if re.match(pattern, name):
+            return title
+    return "/".join(name.split("/")[:2])
+
+
+def panels(run: Run, small: bool) -> dict[str, Any] | None:
+    """The curves of a run in `panels`, each a title and its lines; left_out: what of metrics.csv was too much."""
+    axis, found, left_out = curves.read(run.folder / "metrics.csv", POINTS_OF_JOB if small else POINTS)
+    names_of: dict[str, list[str]] = {}
+    for name in found:
+        if not name.endswith(COUNTS):
+            names_of.setdefault(panel(name), []).append(name)
+    validated = (title for title in names_of if title.startswith("val/"))
+    order = [panel(run.monitor or ""), *ORDER, *validated, *(title for _, title in PANELS), *names_of]
+    end = max((x for points in found.values() for x, _ in points), default=0)
+    best = run.results.get("best_checkpoint_images_seen")
+    drawn = []
+    for title in dict.fromkeys(title for title in order if title in names_of):
+        names = names_of[title]
+        lines = [_line(_short(name, title, len(names)), found[name]) for name in names]
+        mark = best if title.startswith("val/") and isinstance(best, int) and axis == "images" else None
+        drawn.append((title, {"kind": "lines", "axis": axis, "lines": lines, "end": end, "best": mark}))
+    return {"panels": drawn, "left_out": left_out} if drawn else None
+
+
+def _short(name: str, title: str, n: int) -> str:
+    """A curve's name in its panel, without what the title says."""
+    if n == 1:
+        return name
+    short = name.removeprefix(f"{title.split(':')[0]}/")
+    return short.removeprefix("lr/") if short != title else "all"
+
+
+def _line(name: str, points: list[tuple[float, float]], **more: Any) -> dict[str, Any]:
+    return {"name": name, "x": [_digits(x) for x, _ in points], "y": [_digits(y) for _, y in points], **more}
+
+
+def _digits(value: float) -> float | int:
+    """Six digits, which no screen shows more of; counts in full."""
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.6g}")
+
+
+def of_each(scored: Sequence[Run], monitor: str) -> dict[str, Any] | None:
+    """The compared number of each run over its training, the best run first."""
+    lines, axis = [], "images"
+    for rank, run in enumerate(scored):
+        axis, found, _ = curves.read(run.folder / "metrics.csv", POINTS_OF_JOB)
+        if monitor in found:
+            lines.append(_line(run.name, found[monitor], rank=1 - rank / max(1, len(scored) - 1)))
+    end = max((line["x"][-1] for line in lines), default=0)
+    return {"kind": "lines", "axis": axis, "lines": lines, "end": end, "best": None} if lines else None
+
+
+def parallel(scored: Sequence[Run], keys: Sequence[str]) -> dict[str, Any] | None:
+    """An axis for each setting that differs, and one for the score; None for a single run and where nothing differs."""
+    settings = [run.settings for run in scored]
+    axes = [axis(key, [values.get(key) for values in settings]) for key in keys]
+    axes = [one for one in axes if len(set(one["places"])) > 1]
+    if len(scored) < 2 or not axes:
+        return None
+    scores = axis(str(scored[0].monitor), [run.score for run in scored])
+    if scored[0].mode == "min":  # the best is above
+        scores["places"] = [1 - place for place in scores["places"]]
+        scores["ticks"] = [(1 - place, text) for place, text in scores["ticks"]]
+    return {"kind": "parallel", "axes": [*axes, scores], "names": [run.name for run in scored]}
+
+
+def axis(label: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Where values stand from 0 to 1: names by the alphabet, numbers by size, or its logarithm where they span 30.
+
+    places: of each value; texts: the values; ticks: (place, text).
+    """
+    texts = ["none" if value is None else plain(value) for value in values]
+    if not all(sortable(value) is not None for value in values):
+        names = sorted(set(texts))
+        places = [names.index(text) / max(1, len(names) - 1) for text in texts]
+        ticks = [(index / max(1, len(names) - 1), name) for index, name in enumerate(_shortened(names))]
+        return {"label": label, "places": places, "texts": texts, "ticks": ticks}
+    numbers = [float(value) for value in values]
+    low, high = min(numbers), max(numbers)
+    logarithmic = low > 0 and high / low >= 30
+
+    def place(number: float) -> float:
+        if low == high:
+            return 0.5
+        if logarithmic:
+            return math.log(number / low) / math.log(high / low)
+        return (number - low) / (high - low)
+
+    shown = sorted(set(numbers))
+    if len(shown) > 8:
+        parts = [i / 5 for i in range(6)]
+        shown = [low * (high / low) ** part if logarithmic else low + part * (high - low) for part in parts]
+    ticks = []
+    for number in shown:
+        if not ticks or place(number) - ticks[-1][0] >= 0.06:
+            ticks.append((_digits(place(number)), f"{number:.4g}" if len(shown) < 6 else f"{number:.3g}"))
+    return {"label": label, "places": [_digits(place(number)) for number in numbers], "texts": texts, "ticks": ticks}
+
+
+def sortable(value: Any) -> float | None:
+    """Not NaN, nor so large that differences and ratios are no numbers."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and (value == 0 or 1e-100 < abs(value) < 1e100) else None
+
+
+def _shortened(names: Sequence[str], most: int = 18) -> list[str]:
+    """Names that fit beside an axis: of dotted ones the last parts, where these differ; else the ends."""
+    if any(len(name) > most for name in names):
+        parts = [name.rpartition(".")[2] for name in names]
+        names = parts if len(set(parts)) == len(names) else names
+    return [name if len(name) <= most else f"…{name[1 - most :]}" for name in names]
