@@ -309,3 +309,19 @@ def test_wandb_sweep_gives_train_py_what_hydra_reads(configured, tmp_path, monke
         assert OmegaConf.select(config, name) == value["value"]
     assert list(config.logger) == ["csv", "wandb"]
     assert sweep["metric"]["name"] == "best/val/bond_f1"
+
+
+def test_a_long_file_is_read_a_line_at_a_time(tmp_path):
+    import tracemalloc
+
+    logger = RunCSV(folder=str(tmp_path))
+    logger.path.write_text("images,step,train/d/adv\n" + "".join(f"{row},{row},0.5\n" for row in range(100_000)))
+    with logger.path.open("a") as file:
+        file.truncate(2**26)  # zeros, as a power cut leaves them
+    tracemalloc.start()
+    logger.go_on_from(49_999)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+    lines = logger.path.read_text().splitlines()
+    assert len(lines) == 50_001 and lines[-1] == "49999,49999,0.5"

@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_at_any_file_is_one_sentence(configured, tmp_path, m
             with real(path) as file:
                 yield file
 
-    for module in ("files.folders", "runs.loggers", "runs.summary", "runs.status", "pictures.grids"):
+    for module in ("files.folders", "runs.loggers.rows", "runs.summary", "runs.status", "pictures.grids"):
         monkeypatch.setattr(f"ganforge.{module}.replace", contextmanager(refused))
     if name == "evolution.png":  # the numbers are worth more than the film
         run(configured(SMALL))

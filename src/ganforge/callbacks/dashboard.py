@@ -8,14 +8,14 @@ import torch
 
 from ganforge.callbacks.grids import SampleGrid
 from ganforge.errors import require
-from ganforge.runs.loggers import Board
+from ganforge.runs.loggers import MediaLogger
 
 DETAILS = ("low", "high")  # of an interval
 COLUMNS = ["weights", "set", "number", "value", *DETAILS]
 
 
 class Dashboard(pl.Callback):
-    """Tells every `ganforge.runs.loggers.Board` what the run is, and shows each new sample grid on it.
+    """Tells every `ganforge.runs.loggers.MediaLogger` what the run is, and shows each new sample grid on it.
 
     histograms: every how many logged rows to show how the gradient norms of the layers are distributed, as
     `gradients/PLAYER`, after clipping; null for never.
@@ -39,8 +39,8 @@ class Dashboard(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
-            for board in _boards(trainer):
-                board.begin(module.card, trainer.world_size)
+            for logger in _media_loggers(trainer):
+                logger.begin(module.card, trainer.world_size)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         if not module.latest or module.latest is self._latest:
@@ -49,12 +49,12 @@ class Dashboard(pl.Callback):
         self._rows += 1
         if self.histograms is None or self._rows % self.histograms:
             return
-        for board in _boards(trainer):
+        for logger in _media_loggers(trainer):
             for player in module.players:
                 gradients = [parameter.grad for parameter in module.parameters_of(player) if parameter.grad is not None]
                 if gradients:
                     norms = torch.stack(torch._foreach_norm(gradients)).float().tolist()
-                    board.histogram(f"gradients/{player.name}", norms, module.images_seen)
+                    logger.histogram(f"gradients/{player.name}", norms, module.images_seen)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         grid = _grid(trainer)
@@ -63,8 +63,8 @@ class Dashboard(pl.Callback):
         self._shown = grid.last_grid
         paired = "paired" in trainer.datamodule.provides
         what = "source | generated | target" if paired else "generated, always of the same noise"
-        for board in _boards(trainer):
-            board.picture("samples", grid.last_grid, f"{module.images_seen} images seen: {what}", module.images_seen)
+        for logger in _media_loggers(trainer):
+            logger.picture("samples", grid.last_grid, f"{module.images_seen} images seen: {what}", module.images_seen)
 
     def conclude(self, trainer: pl.Trainer, results: dict[str, Any], test_names: list[str]) -> None:
         """Show what results.json says, when the run has ended."""
@@ -72,12 +72,12 @@ class Dashboard(pl.Callback):
         numbers = {name: value for name, value in results.items() if isinstance(value, int | float)}
         grid = _grid(trainer)
         evolution = grid and grid.folder / "evolution.png"
-        for board in _boards(trainer):
-            board.numbers(numbers, images)
-            board.table("evaluation", COLUMNS, evaluation_table(results, test_names), images)
+        for logger in _media_loggers(trainer):
+            logger.numbers(numbers, images)
+            logger.table("evaluation", COLUMNS, evaluation_table(results, test_names), images)
             if evolution and evolution.is_file():
-                board.picture("evolution", evolution, "from the first validation to the last", images)
-            board.checkpoint(Path(results["best_checkpoint"]), results["best_checkpoint_images_seen"])
+                logger.picture("evolution", evolution, "from the first validation to the last", images)
+            logger.checkpoint(Path(results["best_checkpoint"]), results["best_checkpoint_images_seen"])
 
 
 def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[list[Any]]:
@@ -96,8 +96,8 @@ def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[lis
     return rows
 
 
-def _boards(trainer: pl.Trainer) -> list[Board]:
-    return [logger for logger in trainer.loggers if isinstance(logger, Board)] if trainer.is_global_zero else []
+def _media_loggers(trainer: pl.Trainer) -> list[MediaLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, MediaLogger)] if trainer.is_global_zero else []
 
 
 def _grid(trainer: pl.Trainer) -> SampleGrid | None:

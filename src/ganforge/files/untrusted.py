@@ -7,6 +7,7 @@ Imports nothing heavy.
 import json
 import math
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ from ganforge.files import folders
 MOST_BYTES = 1_000_000  # of a file of settings or results; those of a run have some 10,000
 MOST_VALUES = 20_000  # in such a file, each list and mapping counted as one
 DEEPEST = 40  # lists and mappings inside each other
+LONGEST_LINE = 1_000_000  # bytes
 LONGEST_KEY = 300  # characters
 LARGEST = 2**64  # of whole numbers
 LONGEST_NUMBER = 40  # characters
@@ -40,6 +42,12 @@ def is_file(folder: str | Path, name: str) -> bool:
     except (OSError, ValueError, RuntimeError):  # also a loop of links
         return False
     return True
+
+
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file one at a time, up to the first that has LONGEST_LINE bytes or more."""
+    while 0 < len(line := file.readline(LONGEST_LINE)) < LONGEST_LINE:
+        yield line
 
 
 def read_bytes(folder: str | Path, name: str, most: int = MOST_BYTES) -> bytes:

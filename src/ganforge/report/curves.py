@@ -15,7 +15,6 @@ from ganforge.files import untrusted
 AXES = {"images", "step", "epoch"}
 MOST_BYTES = 32_000_000  # of metrics.csv, from its beginning
 MOST_COLUMNS = 1000
-LONGEST_LINE = 1_000_000  # bytes
 
 
 class Curves(NamedTuple):
@@ -81,7 +80,7 @@ def _rows(path: Path) -> Iterator[list[str]]:
 
 def _lines(file: BinaryIO) -> Iterator[str]:
     left = MOST_BYTES
-    while 0 < len(line := file.readline(LONGEST_LINE)) < LONGEST_LINE:
+    for line in untrusted.lines(file):
         left -= len(line)
         if left < 0:
             return
