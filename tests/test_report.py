@@ -17,7 +17,7 @@ from ganforge.cli import main
 from ganforge.errors import UserError
 from ganforge.report import curves
 from ganforge.report import page as report
-from ganforge.runs import table as runs
+from ganforge.runs.folder import is_run
 
 EVIL = "name=<script>alert(1)</script>"
 COLUMNS = ["images", "step", "train/d/adv", "train/g/l1", "lr/g", "val/l1", "val/l1/square"]
@@ -278,7 +278,7 @@ def test_command_line(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "other/page.html")]) == 0
     assert (tmp_path / "other/page.html").is_file()
-    assert runs.is_run(tmp_path / "run") and not runs.is_run(tmp_path / "other")
+    assert is_run(tmp_path / "run") and not is_run(tmp_path / "other")
     with pytest.raises(UserError, match="no run"):
         report.write(tmp_path / "other")
     with pytest.raises(UserError, match="no such folder"):

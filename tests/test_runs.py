@@ -7,10 +7,13 @@ import json
 import pytest
 
 from ganforge.cli import main
+from ganforge.commands.runs import as_csv, as_json
 from ganforge.errors import UserError
 from ganforge.files import lock
 from ganforge.runs import status
-from ganforge.runs import table as runs
+from ganforge.runs.compare import difference, differing, rank, select
+from ganforge.runs.folder import clock, find, read
+from ganforge.runs.table import table
 
 DATES = {"began": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T11:01:05+00:00"}
 
@@ -45,23 +48,23 @@ def folder(tmp_path):
 
 
 def test_runs_are_found_ranked_and_compared(folder):
-    found = runs.find(folder)
+    found = find(folder)
     assert [run.name for run in found] == ["failed", "sweep/a2", "sweep/a10", "sweep/b"]
-    assert [run.name for run in runs.rank(found)] == ["sweep/a10", "sweep/b", "sweep/a2", "failed"]
-    assert runs.differing(found) == ["seed", "model.optimizer_g.lr"]  # not the folder, not the name
-    assert runs.differing(found[2:]) == ["seed"]
+    assert [run.name for run in rank(found)] == ["sweep/a10", "sweep/b", "sweep/a2", "failed"]
+    assert differing(found) == ["seed", "model.optimizer_g.lr"]  # not the folder, not the name
+    assert differing(found[2:]) == ["seed"]
     assert found[1].score == 0.3 and (found[1].monitor, found[1].mode) == ("val/l1", "min")
-    assert runs.clock(found[1].duration) == "1:05" and runs.clock(found[0].duration) == "1:01:05"
+    assert clock(found[1].duration) == "1:05" and clock(found[0].duration) == "1:01:05"
     assert found[1].value("lr") == found[1].value("model.optimizer_g.lr") == 1e-4
-    assert runs.difference(found[1], found[3]) == {"seed": (0, 1), "model.optimizer_g.lr": (1e-4, 2e-4)}
-    assert runs.find(folder / "sweep/b")[0].name == "b"
+    assert difference(found[1], found[3]) == {"seed": (0, 1), "model.optimizer_g.lr": (1e-4, 2e-4)}
+    assert find(folder / "sweep/b")[0].name == "b"
 
 
 def test_a_larger_score_is_first_where_it_is_better(tmp_path):
     for name, score in (("low", 0.1), ("high", 0.9)):
         write(tmp_path / name, state="finished", score=score, monitor="val/bond_f1", mode="max")
     write(tmp_path / "old", results={"best/val/bond_f1": 0.5})  # before there was a status
-    ranked = runs.rank(runs.find(tmp_path))
+    ranked = rank(find(tmp_path))
     assert [run.name for run in ranked] == ["high", "old", "low"]
     assert ranked[1].state == "finished" and ranked[1].mode == "max"
 
@@ -71,7 +74,7 @@ def test_a_choice_that_differs_stands_for_what_follows_from_it(tmp_path):
         config = f"model: {{_target_: {model}, width: {width}, depth: {ord(name)}}}\ntrainer: {{max_epochs: 3}}\n"
         overrides = f"[model={model}, model.depth={ord(name)}]"
         write(tmp_path / name, config, overrides, {"model": model, "tuned": f"{model}_mnist"}, state="finished")
-    assert runs.differing(runs.find(tmp_path)) == ["model", "model.depth"]
+    assert differing(find(tmp_path)) == ["model", "model.depth"]
 
 
 def test_broken_folders_are_runs_of_unknown_state(folder, tmp_path):
@@ -84,24 +87,24 @@ def test_broken_folders_are_runs_of_unknown_state(folder, tmp_path):
             (broken / str(index) / name).write_text(text)
     (broken / "folder" / "status.json").mkdir(parents=True)
     (broken / "folder" / "results.json").write_text('{"best/val/l1": NaN, "duration_s": null, "images_seen": []}')
-    found = runs.find(broken)
+    found = find(broken)
     assert len(found) == 8
-    for run in runs.rank(found):
+    for run in rank(found):
         assert (run.score, run.duration, run.images) == (None, None, None)
-    assert runs.as_csv(found) and runs.as_json(found) and runs.table(found) and runs.differing(found) is not None
-    assert runs.read(tmp_path / "absent").state == "unknown"
+    assert as_csv(found) and as_json(found) and table(found) and differing(found) is not None
+    assert read(tmp_path / "absent").state == "unknown"
 
 
 def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
     (tmp_path / "run").mkdir()
     assert lock.hold(tmp_path / "run")
     status.write(tmp_path / "run", state="running")
-    assert runs.read(tmp_path / "run").state == "running"
+    assert read(tmp_path / "run").state == "running"
     lock.release(tmp_path / "run")
-    assert runs.read(tmp_path / "run").state == "interrupted"
+    assert read(tmp_path / "run").state == "interrupted"
     written = json.loads((tmp_path / "run/status.json").read_text())
     (tmp_path / "run/status.json").write_text(json.dumps({**written, "host": "another machine"}))
-    assert runs.read(tmp_path / "run").state == "running"
+    assert read(tmp_path / "run").state == "running"
 
 
 def test_the_command_sorts_filters_and_prints(folder, capsys, monkeypatch):
@@ -145,4 +148,4 @@ def test_mistakes_are_one_sentence(folder, capsys, options, message):
 
 def test_a_filter_of_nothing_is_refused():
     with pytest.raises(UserError):
-        runs.select([], ["=3"])
+        select([], ["=3"])

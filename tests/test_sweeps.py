@@ -20,7 +20,7 @@ from conftest import ROOT, TINY_PIX2PIX
 from ganforge.errors import UserError
 from ganforge.experiment import start
 from ganforge.runs import status
-from ganforge.runs import table as runs
+from ganforge.runs.folder import find, read
 from ganforge.sweeps import jobs
 from ganforge.sweeps.jobs import check_timeout, ended_by
 from ganforge.sweeps.sweep import LONGEST_NAME, label
@@ -109,7 +109,7 @@ def sweep(tmp_path):
 
 
 def states(folder: Path) -> dict[str, str]:
-    return {run.name: run.state for run in runs.find(folder)}
+    return {run.name: run.state for run in find(folder)}
 
 
 def log(folder: Path) -> list[str]:
@@ -553,7 +553,7 @@ def test_jobs_of_several_processes_sweep_nothing(tmp_path):
         "seed-1",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
-    for run in runs.find(tmp_path / "sweep"):
+    for run in find(tmp_path / "sweep"):
         assert run.state == "finished" and run.overrides == [*LATTICE, f"seed={run.name[-1]}", "trainer.devices=2"]
         assert run.images == 4
     result = train("seed=0,1,2", "trainer.devices=2", "resume=true", folder=tmp_path / "sweep")
@@ -588,7 +588,7 @@ SEARCHED = [*LATTICE, "sweep=optuna", "trainer.max_epochs=4"]
 def test_a_training_that_looks_bad_ends_early(configured, study, tmp_path, pruner, state, images):
     known = study("maximize")
     score = start(configured([*SEARCHED, f"sweep.pruner={pruner}"], "sweep/run"))
-    found = runs.read(tmp_path / "sweep/run")
+    found = read(tmp_path / "sweep/run")
     assert (found.state, found.images, found.score) == (state, images, score)
     assert bool(found.results) == (state == "finished")
     reported = known.trials[-1].intermediate_values

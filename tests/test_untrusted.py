@@ -11,11 +11,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from ganforge.cli import main
+from ganforge.commands.runs import as_csv
 from ganforge.files.untrusted import DEEPEST, is_file, printable, read_bytes, read_json, read_text, read_yaml
 from ganforge.report import curves
 from ganforge.report import page as report
 from ganforge.runs import preflight, status
-from ganforge.runs import table as runs
+from ganforge.runs.compare import differing
+from ganforge.runs.folder import find, read
+from ganforge.runs.table import table
 from test_report import make, page  # noqa: F401
 
 SECRET = "known to the owner alone"
@@ -182,9 +185,9 @@ def test_runs_with_thousands_of_settings_are_compared(tmp_path):
     for name in "ab":
         settings = "".join(f"k{index}: {name}\n" for index in range(10_000))
         (make(tmp_path / name) / ".hydra/config.yaml").write_text(settings)
-    found = runs.find(tmp_path)
-    assert len(runs.differing(found)) == 10_000
-    assert len(runs.as_csv(found).splitlines()) == 3 and runs.table(found)
+    found = find(tmp_path)
+    assert len(differing(found)) == 10_000
+    assert len(as_csv(found).splitlines()) == 3 and table(found)
     assert "They differ in 9950 more settings" in report.of_sweep(found, "many")
 
 
@@ -194,7 +197,7 @@ def test_a_clock_that_was_set_back_gives_no_duration(tmp_path):
     for state, ended in (("finished", earlier), ("running", None)):
         found = {"state": state, "began": later, "since": later, "ended": ended, "host": "elsewhere", "pid": 1}
         (tmp_path / "run/status.json").write_text(json.dumps(found))
-        run = runs.read(tmp_path / "run")
+        run = read(tmp_path / "run")
         assert (run.state, run.duration) == (state, None)
 
 

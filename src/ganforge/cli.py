@@ -232,7 +232,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _runs(options: argparse.Namespace) -> None:
-    from ganforge.runs.table import show
+    from ganforge.commands.runs import show
 
     show(options.folder, sort_by=options.sort, filters=options.filter, diff=options.diff, output=options.form)
 

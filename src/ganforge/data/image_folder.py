@@ -11,6 +11,7 @@ from ganforge.data.decoded import Fit, decode
 from ganforge.data.pair_files import _take_out
 from ganforge.data.pictures import Pictures, PicturesData, Rows, turns
 from ganforge.errors import UserError, require
+from ganforge.files.folders import natural_key
 from ganforge.pictures import images
 
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -231,7 +232,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
 
 def _class_folders(folder: Path) -> dict[str, Path]:
     """The folders below that hold pictures, in natural order of their names."""
-    below = sorted((path for path in folder.iterdir() if path.is_dir()), key=images.natural_key)
+    below = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name))
     return {path.name: path for path in below if not path.name.startswith(".") and _has_pictures(path)}
 
 

@@ -39,6 +39,12 @@ def plain_name(name: str, suffix: str = "") -> str:
     return plain.encode()[: _LONGEST - len(suffix.encode())].decode(errors="ignore") + suffix
 
 
+def natural_key(name: str) -> tuple:
+    """Sort key of a name: numbers by value (2 before 10), letters without case; a full order, so sorting is stable."""
+    parts = re.split(r"(\d{1,300})", name.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
 def open_file(path: str | Path) -> BinaryIO:
     """A file to read; raises OSError for what is none: to open a pipe is to wait, and a device has no end."""
     file = open(  # noqa: SIM115  handed out

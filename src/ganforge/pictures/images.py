@@ -5,7 +5,6 @@ Arrays of pictures are uint8 (H, W, C) with C = 1 (grey) or 3 (RGB); arrays for 
 """
 
 import os
-import re
 import warnings
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ganforge.errors import UserError, require
-from ganforge.files.folders import open_file
+from ganforge.files.folders import natural_key, open_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -151,18 +150,12 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     require(folder.is_dir(), f"{folder} is not a folder; give the folder that holds the pictures ({accepted()})")
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    found = sorted((e for e in entries if e.suffix.lower() in SUFFIXES and e.is_file()), key=natural_key)
+    found = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
     if not found:
         below = sorted(entry.name for entry in entries if entry.is_dir())
         hint = f"; it holds the folders {', '.join(below[:10])}: is one of them meant?" if below else ""
         raise UserError(f"{folder} holds no pictures ({accepted()}){hint}")
-    return found
-
-
-def natural_key(path: Path) -> tuple:
-    """Sort key of a path by its name: numbers by value, letters without case; a full order, so sorting is stable."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
+    return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
 def accepted() -> str:

@@ -11,9 +11,8 @@ from typing import Any
 from ganforge.errors import UserError
 from ganforge.files import untrusted
 from ganforge.report import figures, pictures
-from ganforge.runs import summary
-from ganforge.runs import table as runs
-from ganforge.runs.table import Run
+from ganforge.runs import compare, summary
+from ganforge.runs.folder import STATES, Run, clock, flatten, plain
 
 MOST_NUMBERS = 2000  # of results.json, in tables
 MOST_COLUMNS = 50  # of settings, in a ranking
@@ -49,11 +48,11 @@ def of_run(run: Run, small: bool = False) -> dict[str, Any]:
 
 def of_sweep(found: Sequence[Run]) -> dict[str, Any]:
     """Runs ranked, compared, then each."""
-    ranked = runs.rank(found)
-    keys = runs.differing(ranked)
+    ranked = compare.rank(found)
+    keys = compare.differing(ranked)
     more, keys = len(keys) - MOST_COLUMNS, keys[:MOST_COLUMNS]
     states = Counter(run.state for run in ranked)
-    said = ", ".join(f"{states[state]} {state}" for state in runs.STATES if states[state])
+    said = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
     lead = [f"{len(ranked)} runs: {said}." if len(ranked) > 1 else f"1 run: {said}."]
     best = ranked[0]
     if best.score is not None:
@@ -87,7 +86,7 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
         at = run.results.get("best_checkpoint_images_seen")
         facts.append(("images seen", f"{run.images:,}", f"best after {at:,}" if isinstance(at, int) else ""))
     if run.duration is not None:
-        facts.append(("time", runs.clock(run.duration), ""))
+        facts.append(("time", clock(run.duration), ""))
     speed = run.results.get("images_per_second")
     if isinstance(speed, int | float):
         facts.append(("images/s", f"{speed:.1f}", "while training"))
@@ -191,9 +190,9 @@ def environment(run: Run) -> dict[str, str]:
     if not said:
         said = _card(run)
     for key in ("seed", "trainer.precision", "trainer.accelerator", "trainer.devices", "trainer.num_nodes"):
-        value = runs.flatten(run.config).get(key)
+        value = flatten(run.config).get(key)
         if value is not None and key not in said:
-            said[key] = runs.plain(value)
+            said[key] = plain(value)
     said |= {key: run.status[key] for key in ("host", "began", "ended") if run.status.get(key)}
     return {key: str(value) for key, value in said.items()}
 
@@ -228,8 +227,8 @@ def _ranking(ranked: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
         cells = [
             (score, run.score),
             ("" if run.images is None else f"{run.images:,}", run.images),
-            (runs.clock(run.duration), run.duration),
-            *((runs.plain(own.get(key)), figures.sortable(own.get(key))) for key in keys),
+            (clock(run.duration), run.duration),
+            *((plain(own.get(key)), figures.sortable(own.get(key))) for key in keys),
         ]
         rows.append((run, cells))
     return {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganforge.report import curves
-from ganforge.runs.table import Run, plain
+from ganforge.runs.folder import Run, plain
 
 POINTS = 2000  # of a curve, at most
 POINTS_OF_JOB = 250  # of a curve of one of many runs

@@ -10,8 +10,7 @@ from ganforge.errors import require
 from ganforge.files.folders import make_writable, replace
 from ganforge.files.untrusted import printable
 from ganforge.report import content
-from ganforge.runs import table as runs
-from ganforge.runs.table import Run
+from ganforge.runs.folder import STATES, Run, find, is_run, read
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -27,8 +26,8 @@ def write(folder: str | Path, *, output: str | Path | None = None, overwrite: bo
     path = folder / "report.html" if output is None else Path(output)
     require(not path.is_dir(), f"--output {path}: is a folder; give a file, such as {path / 'report.html'}")
     require(overwrite or not path.exists(), f"{path}: is already there; use --overwrite, or --output for another file")
-    single = runs.is_run(folder)
-    found = [runs.read(folder)] if single else runs.find(folder)
+    single = is_run(folder)
+    found = [read(folder)] if single else find(folder)
     require(bool(found), f"{folder}: no run in it or below it")
     make_writable(path.parent, f"--output {path}" if output is not None else str(folder))
     html = of_run(found[0]) if single else of_sweep(found, folder.resolve().name)
@@ -63,7 +62,7 @@ def _render(template: str, **shown: Any) -> str:
         undefined=StrictUndefined,
     )
     environment.filters |= {"printable": printable, "aligned": content.aligned}
-    environment.globals["states"] = runs.STATES
+    environment.globals["states"] = STATES
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment.get_template(template).render(
         style=Markup((TEMPLATE / "style.css").read_text()),

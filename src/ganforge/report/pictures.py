@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganforge.errors import require
 from ganforge.files import untrusted
-from ganforge.runs.table import Run
+from ganforge.runs.folder import Run
 
 WIDTH_OF_JOB = 720  # px; pictures of one of many runs are made this small
 WIDTH_OF_THUMBNAIL = 240  # px

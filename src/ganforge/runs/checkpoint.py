@@ -13,6 +13,7 @@ from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
 from ganforge.files.finite import listed, spoiled
 from ganforge.networks.layers import NORM_MODES
+from ganforge.runs.folder import flatten
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
 LAYOUT = 2  # of what a training goes on from; 1: of one generator and one discriminator
@@ -272,7 +273,7 @@ def restoring(path: Path | None, updates: Callable[[], dict[str, int]]) -> Itera
 def _meaning(card: dict[str, Any]) -> dict[str, Any]:
     """What a run computes, as flat settings."""
     config = card["config"]
-    flat = dict(_flat({name: config.get(name) for name in ("model", "data", "evaluation")}))
+    flat = flatten({name: config.get(name) for name in ("model", "data", "evaluation")})
     where = ("data.root", "data.num_workers", "data.n_classes", "data.cache_bytes", "data.cache_dir")
     run_dir = str(config.get("run_dir"))
     flat = {
@@ -289,11 +290,3 @@ def _meaning(card: dict[str, Any]) -> dict[str, Any]:
     if depends or flat.get("model.input_noise.std"):
         flat["trainer.max_epochs"] = trainer.get("max_epochs")
     return flat
-
-
-def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(config, dict) and config:
-        for key, value in config.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, config

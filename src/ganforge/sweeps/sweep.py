@@ -24,7 +24,9 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from ganforge.errors import UserError, require
 from ganforge.files.untrusted import printable, shortened
 from ganforge.runs import status
-from ganforge.runs import table as runs
+from ganforge.runs.compare import rank
+from ganforge.runs.folder import Run, find
+from ganforge.runs.table import print_table
 from ganforge.sweeps.jobs import INTERRUPTED, OWN, PATIENCE, has_ended, quoted
 from ganforge.words import command
 
@@ -118,15 +120,15 @@ class Sweep:
             self.launched += len(waiting)
         return [self._outcome(job, crashed) for job in jobs]
 
-    def summarize(self) -> list[runs.Run]:
+    def summarize(self) -> list[Run]:
         """Print the ranked table of the sweep's folder."""
-        found = runs.rank(runs.find(self.folder))
+        found = rank(find(self.folder))
         if found:
             from rich.console import Console
 
             console = Console()
             console.print(f"\n{printable(self.folder)}", soft_wrap=True, markup=False, highlight=False)
-            runs.print_table(found, console)
+            print_table(found, console)
         return found
 
     def _check(self, job: Job) -> None:
@@ -156,7 +158,7 @@ class Sweep:
     def _wait_for_running_jobs(self) -> None:
         """A sweep that was killed ends its jobs; wait until they have written where they are."""
         deadline = time.monotonic() + PATIENCE
-        while running := [run for run in runs.find(self.folder) if run.state == "running"]:
+        while running := [run for run in find(self.folder) if run.state == "running"]:
             if self.config.get("resume") == "force":
                 return
             one = running[0]
