@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
-from ganforge.callbacks import Evaluation, Kept
+from ganforge.callbacks import Evaluation, RunCheckpoint
 from ganforge.commands.evaluate import evaluate
 from ganforge.commands.predict import predict
 from ganforge.commands.sample import interpolate, sample
@@ -110,9 +110,9 @@ def test_a_measure_that_is_none_is_never_the_best(configured, tmp_path, monkeypa
 
     monkeypatch.setattr(Evaluation, "compute", spoiled)
     best = []
-    update = Kept._update_best_and_save
+    update = RunCheckpoint._update_best_and_save
     monkeypatch.setattr(
-        Kept,
+        RunCheckpoint,
         "_update_best_and_save",
         lambda self, current, *rest: (best.append(current.item()), update(self, current, *rest)),
     )

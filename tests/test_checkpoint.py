@@ -10,7 +10,7 @@ import torch
 
 from conftest import TINY_PIX2PIX
 from ganforge.callbacks import Interrupt, Interrupted
-from ganforge.callbacks.kept import Kept
+from ganforge.callbacks.run_checkpoint import RunCheckpoint
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.runs import checkpoint, generators
@@ -313,7 +313,7 @@ def test_a_checkpoint_of_the_former_layout_is_refused_by_its_version(configured,
 
 def test_a_checkpoint_cannot_have_a_folder_removed(tmp_path):
     """Lightning removes what a checkpoint calls the worst one of a run."""
-    kept = Kept(dirpath=str(tmp_path / "run/checkpoints"), monitor="val/swd", filename="best")
+    kept = RunCheckpoint(dirpath=str(tmp_path / "run/checkpoints"), monitor="val/swd", filename="best")
     (tmp_path / "run/checkpoints").mkdir(parents=True)
     (tmp_path / "run/checkpoints/best.ckpt").touch()
     state = {**kept.state_dict(), "best_model_path": "best.ckpt", "best_k_models": {"best.ckpt": torch.tensor(1.0)}}

@@ -16,8 +16,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from conftest import ROOT, TINY_PIX2PIX
+from ganforge.callbacks import Evaluation, Health
 from ganforge.experiment import run, start
-from ganforge.runs import status
+from ganforge.runs import checkpoint, status
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "model.generator.depth=3"]
 
@@ -67,6 +68,41 @@ def test_a_run_folder_holds_everything_about_the_run(configured, tmp_path, capsy
     assert Image.open(folder / "samples/evolution.png").size == (5 * 68 + 4, 2 * 68 + 4)
     shown = capsys.readouterr().out
     assert "generator" in shown and "gabriel" in shown and str(folder / "results.json") in shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "validated"),
+    [
+        (["trainer.max_epochs=5", "trainer.check_val_every_n_epoch=2"], [8, 16, 20]),
+        (["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"], [4]),
+        (["trainer.max_epochs=9", "trainer.check_val_every_n_epoch=2"], [8, 10]),  # ended within its third epoch
+    ],
+)
+def test_the_last_weights_are_compared_whatever_the_interval(configured, tmp_path, monkeypatch, settings, validated):
+    numbers = iter(range(1, 9))  # each validation is better than the one before
+    compute = Evaluation.compute
+    monkeypatch.setattr(
+        Evaluation,
+        "compute",
+        lambda self, name: compute(self, name) | ({"val/bond_f1": float(next(numbers))} if name == "val" else {}),
+    )
+    monkeypatch.setattr(Health, "on_train_batch_end", ends_at_10)
+    score = run(configured([*TINY_PIX2PIX, *LATTICE, *settings, "trainer.log_every_n_steps=1"]))
+    folder = tmp_path / "run"
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [int(float(row["images"])) for row in rows if row["val/l1"]] == validated
+    assert score == len(validated)
+    for name in ("best", "last"):
+        assert checkpoint.load(folder / f"checkpoints/{name}.ckpt")["ganforge"]["images_seen"] == validated[-1]
+    grids = [int(file.stem.removeprefix("images_")) for file in sorted((folder / "samples").glob("images_*.png"))]
+    assert grids == [0, *validated]
+    results = json.loads((folder / "results.json").read_text())
+    assert results["best_checkpoint_images_seen"] == results["images_seen"] == validated[-1]
+
+
+def ends_at_10(health, trainer, module, *_):
+    if module.images_seen == 10 and trainer.max_epochs == 9:
+        trainer.should_stop = True
 
 
 def test_what_was_decided_for_the_user_is_said(configured, tmp_path, capsys):

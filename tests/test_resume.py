@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 import killing
 from conftest import ROOT, TINY, composed
+from ganforge.callbacks import Evaluation, Interrupted
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
@@ -24,6 +25,7 @@ from ganforge.hardware import choice as hardware
 from ganforge.runs import checkpoint, status
 from ganforge.runs.checkpoint_files import CheckpointFiles
 from ganforge.runs.preflight import check_folder, newest_unfinished
+from ganforge.systems import Pix2Pix
 
 
 @pytest.mark.slow
@@ -62,6 +64,41 @@ def test_the_order_of_the_data_goes_on_with_workers(configured, tmp_path, monkey
         first = tmp_path / f"run/checkpoints/epoch_{epoch:04d}.ckpt"
         run(configured([*settings, f"ckpt_path={first}"], f"from_{epoch}"))
         killing.same(tmp_path / "run", tmp_path / f"from_{epoch}")
+
+
+@pytest.mark.parametrize("where", ["before", "within", "after"])
+def test_a_run_that_is_stopped_around_its_last_validation_ends_the_same(configured, tmp_path, monkeypatch, where):
+    """It has no multiple of the interval: 2, 4, 5."""
+    settings = [*SMALL, "trainer.max_epochs=5", "trainer.check_val_every_n_epoch=2"]
+    run(configured(settings, "whole"))
+    compute, train = Evaluation.compute, Pix2Pix.training_step
+
+    def stop_after(method, images):
+        def stopping(self, *arguments):
+            result = method(self, *arguments)
+            if images_seen[0] == images:
+                os.kill(os.getpid(), signal.SIGINT)
+            return result
+
+        return stopping
+
+    images_seen = [0]
+    monkeypatch.setattr(
+        Pix2Pix,
+        "training_step",
+        lambda self, *arguments: (train(self, *arguments), images_seen.__setitem__(0, self.images_seen))[0],
+    )
+    if where == "within":
+        monkeypatch.setattr(Evaluation, "compute", stop_after(compute, 20))
+    elif where == "before":
+        monkeypatch.setattr(Pix2Pix, "on_train_batch_end", stop_after(Pix2Pix.on_train_batch_end, 18))
+    else:
+        monkeypatch.setattr(Pix2Pix, "on_train_end", stop_after(Pix2Pix.on_train_end, 20))
+    with pytest.raises(Interrupted):
+        run(configured(settings))
+    monkeypatch.undo()
+    run(configured([*settings, "resume=true"]))
+    killing.same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):

@@ -596,6 +596,14 @@ def test_a_training_that_looks_bad_ends_early(configured, study, tmp_path, prune
 
 
 @optuna
+def test_a_search_is_told_of_the_last_epoch_whatever_the_interval(configured, study, tmp_path):
+    known = study("maximize")
+    start(configured([*SEARCHED, "trainer.check_val_every_n_epoch=3"], "sweep/run"))
+    assert known.trials[-1].intermediate_values == {2: 0.0, 3: 0.0}
+    assert runs.read(tmp_path / "sweep/run").state == "finished"
+
+
+@optuna
 def test_a_job_refuses_to_look_for_the_wrong_end(configured, study, tmp_path):
     study("minimize")
     with pytest.raises(SystemExit, match="val/bond_f1 is to maximize"):

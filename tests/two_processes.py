@@ -62,7 +62,8 @@ RUNS = {
         "data.n_train=32",
         "data.n_val=5",
         "data.n_test=5",
-        "trainer.max_epochs=2",
+        "trainer.max_epochs=3",
+        "trainer.check_val_every_n_epoch=2",  # and after the third
         "callbacks.progress.refresh_rate=0",
     ],
 }

@@ -28,7 +28,7 @@ from ganforge.callbacks import (
     Health,
     Interrupt,
     Interrupted,
-    Kept,
+    RunCheckpoint,
     Pruning,
     SampleGrid,
     Speed,
@@ -127,7 +127,7 @@ class Experiment:
     data: DataModule
     model: Adversarial
     evaluation: Evaluation
-    best: Kept
+    best: RunCheckpoint
     trainer: pl.Trainer
 
     def callback(self, kind: type[Callback]) -> Callback | None:
@@ -198,11 +198,9 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
-    kept = {"dirpath": run_dir / LAST.parent, "enable_version_counter": False}
-    best = Kept(filename="best", monitor=monitor, mode=mode, **kept)
-    last = Kept(
-        filename=LAST.stem, every_n_epochs=config.trainer.check_val_every_n_epoch, save_on_train_epoch_end=True, **kept
-    )
+    kept = {"dirpath": run_dir / LAST.parent, "save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = RunCheckpoint(filename="best", monitor=monitor, mode=mode, **kept)
+    last = RunCheckpoint(filename=LAST.stem, **kept)
     chosen = _instances(config, "callbacks")
     loggers = _instances(config, "logger")
     resume.take_up(loggers, run_dir, resumed)

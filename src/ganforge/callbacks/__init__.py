@@ -5,9 +5,9 @@ from ganforge.callbacks.evaluation import Evaluation
 from ganforge.callbacks.grids import SampleGrid
 from ganforge.callbacks.health import Health
 from ganforge.callbacks.interrupt import Interrupt, Interrupted
-from ganforge.callbacks.kept import Kept
 from ganforge.callbacks.progress import Progress, Speed
 from ganforge.callbacks.pruning import Pruning
+from ganforge.callbacks.run_checkpoint import RunCheckpoint
 
 __all__ = [
     "Dashboard",
@@ -15,9 +15,9 @@ __all__ = [
     "Health",
     "Interrupt",
     "Interrupted",
-    "Kept",
     "Progress",
     "Pruning",
+    "RunCheckpoint",
     "SampleGrid",
     "Speed",
 ]

@@ -300,6 +300,11 @@ class Adversarial(pl.LightningModule):
         self.rows.check()
         breakdown.check(self, {"state_dict": self.state_dict()})
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        # The last epoch is validated, whatever the interval. Here, where each callback may have ended the training.
+        if self.trainer.should_stop or self.trainer.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1
+
     def on_train_end(self) -> None:
         self.rows.check()
         breakdown.check(self, {"state_dict": self.state_dict()})

@@ -10,12 +10,18 @@ from torch import Tensor
 from ganforge.files.folders import plain_name
 
 
-class Kept(ModelCheckpoint):
-    """Lightning's ModelCheckpoint; a measure that is not finite is never the best, and a file that was deleted is not.
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint; at epochs' ends only of those that were validated, the last of a training among them.
+
+    A measure that is not finite is never the best, and a file that was deleted is not.
 
     It also knows its files where a run goes on in another folder: `ganforge.runs.resume` takes them along. Where they
     are not there, it starts anew.
     """
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if (trainer.current_epoch + 1) % trainer.check_val_every_n_epoch == 0:
+            super().on_train_epoch_end(trainer, module)
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if current is None or not current.isfinite():
