@@ -1,8 +1,10 @@
 """Checkpoints: what they say, that they resume what was interrupted, and that a hostile one is refused unrun."""
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.runs import checkpoint, generators
 from ganforge.runs.checkpoint_files import CheckpointFiles
+from ganforge.systems import breakdown
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
 
@@ -36,6 +39,29 @@ def test_a_checkpoint_is_enough_to_rebuild_its_generator(trained):
     state = checkpoint.load(trained)["state_dict"]
     for name, value in generator.network.state_dict().items():
         assert torch.equal(value, state[f"generator_ema.{name}"])
+
+
+def test_the_best_checkpoint_holds_the_weights_alone(trained, configured, tmp_path):
+    best, last = (trained / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
+    assert best.stat().st_size < last.stat().st_size / 2
+    contents = checkpoint.load(best)
+    assert contents.keys() == {"epoch", "global_step", "pytorch-lightning_version", "state_dict", "ganforge"}
+    for name, value in checkpoint.load(last)["state_dict"].items():
+        assert torch.equal(contents["state_dict"][name], value)
+    for force in ("false", "force"):
+        with pytest.raises(UserError, match=rf"best\.ckpt: holds weights alone.* ckpt_path={re.escape(str(last))}$"):
+            run(configured([*TINY_PIX2PIX, *LATTICE, f"ckpt_path={best}", f"resume={force}"], "resumed"))
+    assert not (tmp_path / "resumed/checkpoints").exists()
+
+
+def test_what_a_broken_down_training_is_said_to_go_on_from(trained):
+    """The newest file is the best one, from which none can."""
+    best = trained / "checkpoints/best.ckpt"
+    best.touch()
+    kept = RunCheckpoint(dirpath=best.parent)
+    assert breakdown.last_finite(SimpleNamespace(callbacks=[kept])) == trained / "checkpoints/last.ckpt"
+    (trained / "checkpoints/last.ckpt").unlink()
+    assert breakdown.last_finite(SimpleNamespace(callbacks=[kept])) is None
 
 
 @pytest.mark.parametrize("where", ["after an epoch", "within an epoch"])

@@ -28,8 +28,8 @@ from ganforge.callbacks import (
     Health,
     Interrupt,
     Interrupted,
-    RunCheckpoint,
     Pruning,
+    RunCheckpoint,
     SampleGrid,
     Speed,
 )
@@ -199,7 +199,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     evaluation.choose(data)
     monitor, mode = evaluation.monitor
     kept = {"dirpath": run_dir / LAST.parent, "save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = RunCheckpoint(filename="best", monitor=monitor, mode=mode, **kept)
+    best = RunCheckpoint(filename="best", monitor=monitor, mode=mode, save_weights_only=True, **kept)
     last = RunCheckpoint(filename=LAST.stem, **kept)
     chosen = _instances(config, "callbacks")
     loggers = _instances(config, "logger")

@@ -11,7 +11,7 @@ from ganforge.files.folders import plain_name
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint; at epochs' ends only of those that were validated, the last of a training among them.
+    """Lightning's ModelCheckpoint, at the end of those epochs that were validated; the last one always is.
 
     A measure that is not finite is never the best, and a file that was deleted is not.
 

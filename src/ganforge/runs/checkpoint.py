@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,11 @@ def _require_finite(bad: list[str], path: Path, remedy: str) -> None:
     )
 
 
+def is_resumable(contents: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint holds what a training goes on from beside weights: optimizers, generators, callbacks."""
+    return "optimizer_states" in contents
+
+
 def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> None:
     """Raise UserError where going on from `path` with the run that `card` describes would be another experiment.
 
@@ -170,6 +175,12 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
     do not fit are refused.
     """
     contents = load(path)
+    last = path.with_name("last.ckpt")
+    require(
+        is_resumable(contents),
+        f"{path}: holds weights alone, as the best checkpoint of a run does, and no optimizers to go on with; go on "
+        f"from the newest one, {last}, with ckpt_path={last}",
+    )
     _check_state(contents, path)
     _require_finite(spoiled(contents), path, "go on from another checkpoint of its run, with ckpt_path=FILE")
     theirs_card = contents["ganforge"]

@@ -19,6 +19,7 @@ from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, at, extremes
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.runs import randomness
+from ganforge.runs.checkpoint import is_resumable
 from ganforge.systems import breakdown
 from ganforge.systems.rows import Rows
 
@@ -334,6 +335,9 @@ class Adversarial(pl.LightningModule):
             self.skipped_updates = int(self.safeguard.skipped)
         counters = {name: getattr(self, name) for name in ("images_seen", "turns", "updates", "skipped_updates")}
         checkpoint["ganforge"] = {**self.card, **copy.deepcopy(counters)}
+        if not is_resumable(checkpoint):
+            del checkpoint["loops"]
+            return
         mine = {"rows": self.rows.state_dict(), "randomness": randomness.state()}
         ranks: list[Any] = [mine] * self.trainer.world_size
         if self.trainer.world_size > 1:
@@ -348,7 +352,7 @@ class Adversarial(pl.LightningModule):
         self.updates = dict(card["updates"])
         for player, states in zip(self.players, checkpoint.get("optimizer_states", ()), strict=False):
             _check_moments(self.parameters_of(player), states["state"])
-        self._resumed = checkpoint["ganforge_state"]
+        self._resumed = checkpoint.get("ganforge_state")
 
 
 def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:

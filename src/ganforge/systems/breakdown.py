@@ -46,11 +46,12 @@ def ended(
 
 
 def last_finite(trainer: pl.Trainer) -> Path | None:
-    """The newest checkpoint of this run that can be loaded and is finite throughout."""
+    """The newest checkpoint of this run that a training can go on from and that is finite throughout."""
     folders = {Path(callback.dirpath) for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)}
     files = [file for folder in folders for file in folder.glob("*.ckpt")]
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         with suppress(UserError):
-            if not spoiled(checkpoint.load(file)):
+            contents = checkpoint.load(file)
+            if checkpoint.is_resumable(contents) and not spoiled(contents):
                 return file
     return None
