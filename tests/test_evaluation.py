@@ -92,7 +92,19 @@ def test_paired_metrics_are_on_the_scale_from_0_to_1():
     values = metric.compute()
     difference = (generated - target).abs() / 2
     assert values["l1"] == pytest.approx(difference.mean().item(), rel=1e-5)
-    assert values["psnr"] == pytest.approx(-10 * torch.log10((difference**2).mean()).item(), rel=1e-4)
     metric.reset()
     metric.update({"target": target}, target, None)
     assert metric.compute()["ssim"] == pytest.approx(1)
+
+
+def test_psnr_is_that_of_each_image_averaged():
+    """Errors of 0.1 and 0.01 on [0, 1] are 20 and 40 dB; of all pixels together it would be 22.97 dB."""
+    metric = PairedMetrics()
+    target = torch.zeros(3, 1, 16, 16)
+    generated = target + torch.tensor([0.2, 0.02, 0]).view(3, 1, 1, 1)
+    metric.update({"target": target[:1]}, generated[:1], None)
+    metric.update({"target": target[1:2]}, generated[1:2], None)
+    assert metric.compute()["psnr"] == pytest.approx(30, abs=1e-3)
+    metric.update({"target": target[2:]}, generated[2:], None)  # without a difference: no infinity
+    assert metric.compute()["psnr"] == pytest.approx((20 + 40 + 100) / 3, abs=1e-3)
+    assert "mean over the images" in metric.describe()["psnr"]
