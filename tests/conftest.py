@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -180,6 +181,19 @@ class TinyImages(TinyPairs):
     def datasets(self) -> dict:
         counts = {"train": self.n_train, "val": 2, "test": 2}
         return {name: Pictures(n, self.size, self.classes) for name, n in counts.items()}
+
+
+@pytest.fixture
+def opened(monkeypatch) -> Counter:
+    """How often each file was opened by its path since the test began."""
+    counts, path_open = Counter(), Path.open
+
+    def counting(path, *arguments, **options):
+        counts[path.name] += 1
+        return path_open(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counting)
+    return counts
 
 
 class Rows:

@@ -257,6 +257,15 @@ def test_a_stored_file_travels_to_other_processes_by_name(tmp_path):
     assert np.array_equal(pickle.loads(sent)[np.array([2, 0])], array[[2, 0]])
 
 
+def test_the_fingerprint_reads_each_file_once(tmp_path, opened):
+    write_classes(tmp_path, {"": 20})
+    data = folder(tmp_path)  # tests with the validation pictures
+    assert data.files
+    opened.clear()
+    assert data.fingerprint() == data.fingerprint()
+    assert opened == {f"{value}.png": 1 for value in range(20)}
+
+
 def test_the_fingerprint_is_of_contents_and_splits(tmp_path):
     for copy in ("one", "two"):
         write_classes(tmp_path / copy, {"a": 10, "b": 10})

@@ -1,6 +1,7 @@
 """data=mnist: idx files made here, and the real ones where they are at hand."""
 
 import gzip
+import hashlib
 import os
 import struct
 import tracemalloc
@@ -77,6 +78,20 @@ def test_larger_pictures_have_a_black_border(tmp_path):
         expected = torch.full((size, size), -1.0)
         expected[before : before + 28, before : before + 28] = value
         torch.testing.assert_close(image[0, 0], expected)
+
+
+def test_the_fingerprint_reads_each_file_once(tmp_path, monkeypatch):
+    write_set(tmp_path)
+    read = []
+    monkeypatch.setattr("ganforge.data.mnist.open_file", lambda path: (read.append(path.name), path.open("rb"))[1])
+    hashed = []
+    data = mnist(tmp_path)
+    monkeypatch.setattr(
+        "ganforge.data.mnist.hashlib.blake2b",
+        lambda *arguments, **options: (hashed.append(1), hashlib.sha256(*arguments))[1],
+    )
+    assert data.fingerprint() == data.fingerprint()
+    assert sorted(read) == sorted(NAMES) and len(hashed) == 1
 
 
 def test_the_fingerprint_is_of_the_data_that_is_used(tmp_path):

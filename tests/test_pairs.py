@@ -455,6 +455,16 @@ def test_fingerprint_is_of_names_contents_and_splits(tmp_path):
     assert first != data(tmp_path / "one").fingerprint()
 
 
+def test_fingerprint_reads_each_file_once(tmp_path, opened):
+    write_set(tmp_path, "suffixes", range(3), part="train")
+    write_set(tmp_path, "suffixes", [7, 8], part="val")
+    module = data(tmp_path)  # tests with the validation pairs
+    assert module.sets
+    opened.clear()
+    assert module.fingerprint() == module.fingerprint()
+    assert set(opened.values()) == {1} and len(opened) == 10
+
+
 def test_fingerprint_tells_training_from_validation(tmp_path):
     prints = set()
     for copy, parts in {"one": ("train", "train", "val", "test"), "two": ("train", "val", "val", "test")}.items():

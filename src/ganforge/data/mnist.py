@@ -135,7 +135,11 @@ class MnistData(PicturesData):
         return Rows(Padded(pictures[:, None], self.size), rows), labels
 
     def fingerprint(self) -> str:
-        """Hash of the pictures of each split, as the files hold them, and their digits."""
+        """Hash of the pictures of each split, as the files hold them, and their digits. Taken once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.blake2b(repr((self.digits, self.n_train, self.n_heldout)).encode(), digest_size=8)
         for pictures, digits in self.files.values():
             digest.update(pictures)

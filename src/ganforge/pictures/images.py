@@ -4,6 +4,7 @@ Arrays of pictures are uint8 (H, W, C) with C = 1 (grey) or 3 (RGB); arrays for 
 [-1, 1].
 """
 
+import hashlib
 import os
 import warnings
 from pathlib import Path
@@ -132,14 +133,14 @@ def from_unit(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(scaled.clip(0, 255).astype(np.uint8))
 
 
-def ends(path: Path) -> bytes:
-    """The whole of a file up to 1 MiB, else its first and last 512 KiB: enough to tell pictures apart."""
+def contents_hash(path: Path) -> bytes:
+    """A hash of the whole of a file up to 1 MiB, else of its first and last 512 KiB: enough to tell pictures apart."""
     with path.open("rb") as file:
-        head = file.read(2 * _EDGE_BYTES)
-        if path.stat().st_size <= len(head):
-            return head
-        file.seek(-_EDGE_BYTES, os.SEEK_END)
-        return head[:_EDGE_BYTES] + file.read()
+        contents = file.read(2 * _EDGE_BYTES)
+        if path.stat().st_size > len(contents):
+            file.seek(-_EDGE_BYTES, os.SEEK_END)
+            contents = contents[:_EDGE_BYTES] + file.read()
+    return hashlib.blake2b(contents, digest_size=16).digest()
 
 
 def list_images(folder: str | Path) -> list[Path]:
