@@ -15,6 +15,7 @@ from ganforge.commands.sample import sample
 from ganforge.errors import UserError
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.experiment import run
+from ganforge.report import page as report
 from ganforge.runs import checkpoint
 
 
@@ -24,11 +25,12 @@ def standing_apart(tmp_path, monkeypatch):
     (tmp_path / "standing").mkdir()
     monkeypatch.chdir(tmp_path / "standing")
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")  # of the terminal: no cell of a table is wrapped
 
 
 @pytest.fixture
 def extractor(folders, tmp_path):
-    """A classifier of the two classes of tiny pictures."""
+    """A classifier of the two classes of tiny pictures, which are noise: it is right in half of them."""
     overrides = ["data=image_folder", f"data.root={folders / 'image_folder'}", "data.size=32"]
     train(overrides, name="tiny_cnn", output=tmp_path / "tiny.pt", epochs=1)
     return tmp_path / "tiny.pt"
@@ -60,9 +62,17 @@ def judged_run(configured, folders, tmp_path, extractor, chosen):
     return tmp_path / "run"
 
 
-def test_a_run_is_judged_as_at_its_end(judged, tmp_path):
+def test_a_run_is_judged_as_at_its_end(capsys, judged, tmp_path, extractor):
     at_the_end = json.loads((judged / "results.json").read_text())
+    trained = capsys.readouterr().out
     assert cli.main(["evaluate", str(judged), "--output", str(tmp_path / "again.json")]) == 0
+    # Beside every number that the classifier gives, how often it is right.
+    accuracy = load_extractor(extractor).card["test_accuracy"]
+    assert accuracy < 0.8
+    for shown in (trained, capsys.readouterr().out, report.write(judged).read_text()):
+        for name in ("fd", "kd", "is", "precision", "recall", "classes"):
+            assert f"{name}/tiny_cnn ({100 * accuracy:.1f} % right)" in shown, (name, shown)
+        assert f"warning: the extractor tiny_cnn is right in {accuracy:.1%} of its test pictures" in shown
     again = json.loads((tmp_path / "again.json").read_text())
     compared = [key for key in again if key.startswith("test/")]
     assert {"test/fd/tiny_cnn", "test/is/tiny_cnn", "test/kd/tiny_cnn/low", "test/memorized/pixels"} <= set(compared)

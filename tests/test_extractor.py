@@ -8,6 +8,8 @@ from ganforge.data.module import DataModule
 from ganforge.errors import UserError
 from ganforge.evaluation.extractor import DomainExtractor, load_extractor, unit, weights_hash
 from ganforge.evaluation.extractor_training import _scale_features, _shift, train_extractor
+from ganforge.evaluation.features import open_network
+from ganforge.runs import summary
 
 
 class Stripes(DataModule):
@@ -57,6 +59,40 @@ def test_an_extractor_learns_its_classes_and_reports_the_accuracy_of_the_saved_w
     assert expected.items() <= report.items()
     assert extractor.class_names == ("across", "down", "plain")
     assert extractor.card == report
+
+
+class Guessed(Stripes):
+    """Labels that have nothing to do with the pictures."""
+
+    def real_labels(self, split: str):
+        order = np.random.default_rng(7).permutation(self.count if split == "train" else self.count // 2)
+        return order % 3 if split == "train" else super().real_labels(split)
+
+
+@pytest.mark.parametrize("least", [0.8, 0.0])
+def test_an_extractor_that_is_too_often_wrong_is_warned_of(tmp_path, capsys, least):
+    settings = {"name": "guessed", "output": tmp_path / "x.pt", "epochs": 1, "progress": False, "device": "cpu"}
+    data = Guessed()
+    data.real = lambda split: Stripes().real(split).flip(0) if split == "test" else Stripes().real(split)
+    report = train_extractor(data, **settings, **({} if least == 0.8 else {"least_accuracy": least}))
+    assert report["test_accuracy"] < 0.8 and report["least_accuracy"] == least
+    said = capsys.readouterr().out
+    right = f"{report['test_accuracy']:.1%} of its test pictures, of 3 classes, below 80%"
+    assert (f"warning: the extractor guessed is right in {right}" in said) == (least > 0)
+    network = open_network(tmp_path / "x.pt", None)
+    assert ("extractor_warning" in network.describe()) == (least > 0)
+    assert network.describe()["extractor_test_accuracy"] == report["test_accuracy"]
+
+
+def test_of_an_older_extractor_the_accuracy_is_unknown(trained, tmp_path):
+    contents = torch.load(trained[1], weights_only=True)
+    torch.save(
+        {key: v for key, v in contents.items() if key not in ("test_accuracy", "least_accuracy")}, tmp_path / "x"
+    )
+    said = open_network(tmp_path / "x", None).describe()
+    assert said["extractor_test_accuracy"] is None and "extractor_warning" not in said
+    shown = summary.of({"test/fd/stripes_cnn": 1.0, "evaluation": {"test/fidelity": said}}, ["test"])
+    assert shown[0].rows == [["fd/stripes_cnn (accuracy unknown)", "1.0000"]]
 
 
 def test_features_are_of_the_scale_that_the_kernel_distance_expects_and_logits_as_they_were(trained):
@@ -113,6 +149,8 @@ def test_wrong_arguments_are_refused(tmp_path):
         train_extractor(Stripes(), name="x", output=tmp_path / "x.pt", epochs=0)
     with pytest.raises(UserError, match="is a folder"):
         train_extractor(Stripes(), name="x", output=tmp_path)
+    with pytest.raises(UserError, match=r"least_accuracy=80: a share"):
+        train_extractor(Stripes(), name="x", output=tmp_path / "x.pt", least_accuracy=80)
     with pytest.raises(UserError, match="size=4"):
         train_extractor(Stripes(), name="x", output=tmp_path / "x.pt", size=4)
 
@@ -226,6 +264,7 @@ def test_torch_fidelity_knows_the_extractor_by_its_name_and_loads_the_last_file_
         ({"class_names": ["a"] * 3}, "does not say its class_names"),
         ({"class_names": [["a"]]}, "does not say its class_names"),
         ({"test_accuracy": float("nan")}, "does not say its test_accuracy"),
+        ({"test_accuracy": 24.0}, "does not say its test_accuracy"),
         ({"hash": 3}, "does not say its hash"),
         ({"ganforge_extractor": torch.zeros(3)}, "format"),
         ({"weights": {1: torch.zeros(3)}}, "changed or damaged"),

@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     extractor.add_argument("--epochs", type=int, metavar="N", help="default: 4, or more for small data sets")
     extractor.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
+    extractor.add_argument(
+        "--least-accuracy", type=float, default=0.8, metavar="SHARE", help="warn below it (default %(default)s)"
+    )
     extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
     extractor.set_defaults(run=_extractor)
 
@@ -213,6 +216,7 @@ def _extractor(options: argparse.Namespace) -> None:
         output=options.output,
         epochs=options.epochs,
         seed=options.seed,
+        least_accuracy=options.least_accuracy,
         overwrite=options.overwrite,
     )
 

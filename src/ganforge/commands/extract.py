@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganforge import CONF
 from ganforge.errors import UserError, require
+from ganforge.evaluation.extractor import LEAST_ACCURACY
 from ganforge.evaluation.extractor_training import train_extractor
 from ganforge.words import sentence
 
@@ -24,6 +25,7 @@ def train(
     output: str | Path | None = None,
     epochs: int | None = None,
     seed: int = 0,
+    least_accuracy: float = LEAST_ACCURACY,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train a classifier on the data of `overrides` (data=mnist data.size=32 ...); see `train_extractor`.
@@ -43,4 +45,4 @@ def train(
             data = hydra.utils.instantiate(config.data, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(sentence(error)) from error
-    return train_extractor(data, name=name, output=output, epochs=epochs, seed=seed)
+    return train_extractor(data, name=name, output=output, epochs=epochs, seed=seed, least_accuracy=least_accuracy)

@@ -1,7 +1,6 @@
 """`evaluation=domain`: a small classifier of the user's own pictures, whose features stand in for Inception's."""
 
 import hashlib
-import math
 import os
 import re
 import reprlib
@@ -22,6 +21,7 @@ from ganforge.files import tensor_files
 FORMAT = 1  # of the file; raised when an older ganforge could not read it
 LAYERS = ("features", "logits")
 
+LEAST_ACCURACY = 0.8  # below which there is a warning, unless the file says otherwise
 _LONGEST_NAME = 64
 _MOST = 4096  # px a side, channels of a block, classes
 
@@ -32,11 +32,13 @@ _CARD: dict[str, Callable[[Any], bool]] = {
     "channels": lambda value: type(value) is int and value in (1, 3),
     "size": lambda value: type(value) is int and 8 <= value <= _MOST,
     "widths": lambda value: _are(int, value) and all(1 <= width <= _MOST for width in value),
-    "test_accuracy": lambda value: type(value) is float and math.isfinite(value),
+    "test_accuracy": lambda value: value is None or (type(value) is float and 0 <= value <= 1),
     "hash": lambda value: isinstance(value, str),
 }
 # What it may say beyond that; no other values go into results.
-_MORE = {"test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str}
+_MORE = {
+    "test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str, "least_accuracy": float
+}  # fmt: skip
 
 
 def _are(kind: type, values: Any) -> bool:
@@ -50,7 +52,7 @@ class DomainExtractor(FeatureExtractorBase):
     another size are resized by bilinear interpolation with antialiasing.
 
     card: what its file says of it: name, class_names, channels, size (px a side), widths (channels of the blocks),
-    test_accuracy and more.
+    test_accuracy (None where it is not known), least_accuracy and more.
     """
 
     def __init__(self, *, card: dict[str, Any], features_list: tuple[str, ...] = LAYERS):
@@ -69,6 +71,19 @@ class DomainExtractor(FeatureExtractorBase):
 
     def __deepcopy__(self, memo: dict) -> "DomainExtractor":
         return self  # never changed after it was loaded
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence where its accuracy is below what its file calls the least."""
+        accuracy, least = self.card["test_accuracy"], self.card.get("least_accuracy", LEAST_ACCURACY)
+        if accuracy is None or accuracy >= least:
+            return None
+        return (
+            f"the extractor {self.card['name']} is right in {accuracy:.1%} of its test pictures, of "
+            f"{len(self.class_names)} classes, below {least:.0%}: its features tell little of such pictures, and by "
+            "them a collapsed generator can look good; train it with more --epochs, on more pictures or on clearer "
+            "classes, or compare by evaluation=pixels"
+        )
 
     def layers(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 128) and logits (B, K) of float (B, channels, size, size) in [-1, 1]."""

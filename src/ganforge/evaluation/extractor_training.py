@@ -13,7 +13,15 @@ from tqdm import tqdm
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
-from ganforge.evaluation.extractor import FORMAT, DomainExtractor, check_name, unit, weights_hash, written_whole
+from ganforge.evaluation.extractor import (
+    FORMAT,
+    LEAST_ACCURACY,
+    DomainExtractor,
+    check_name,
+    unit,
+    weights_hash,
+    written_whole,
+)
 from ganforge.files.folders import make_writable
 
 LARGEST_SCALED = 5000  # training pictures that the scale of the features is taken from
@@ -32,22 +40,28 @@ def train_extractor(
     learning_rate: float = 3e-3,
     size: int | None = None,
     device: str | None = None,
+    least_accuracy: float = LEAST_ACCURACY,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Train a classifier on data.real("train") and data.real_labels("train"), test it on "test", write `output`.
 
     name: stands in the names of its numbers, as in fd/NAME. epochs: None for 4, or as many as make 500 steps. size:
     pixels a side that it sees; None: those of the data, 64 at most. learning_rate: the peak of a one-cycle schedule of
-    Adam. Training pictures are shifted by up to 7 %.
+    Adam. Training pictures are shifted by up to 7 %. least_accuracy: of the test pictures, in [0, 1]; below it there is
+    a warning, now and wherever the extractor is used.
 
     Returns what the file says of the extractor: name, class_names, channels, size, test_accuracy in [0, 1] (by the
-    float32 weights that are saved), test_images, train_images, epochs, seed, data (its fingerprint), hash. Raises
-    UserError, before the training, for data with fewer than two classes and for a wrong argument.
+    float32 weights that are saved), test_images, least_accuracy, train_images, epochs, seed, data (its fingerprint),
+    hash. Raises UserError, before the training, for data with fewer than two classes and for a wrong argument.
     """
     check_name(name, f"name={name}")
     require(epochs is None or (isinstance(epochs, int) and epochs >= 1), f"epochs={epochs}: 1 or more, or none")
     require(isinstance(batch_size, int) and batch_size >= 2, f"batch_size={batch_size}: 2 or more")
     require(size is None or (isinstance(size, int) and size >= 8), f"size={size}: 8 pixels or more, or none")
+    require(
+        isinstance(least_accuracy, int | float) and 0 <= least_accuracy <= 1,
+        f"least_accuracy={least_accuracy}: a share, from 0 (never warn) to 1",
+    )
     output = Path(output)
     require(not output.is_dir(), f"output={output}: is a folder; give the name of a file, such as {name}.pt")
     make_writable(output.parent, f"output={output}")
@@ -79,6 +93,7 @@ def train_extractor(
     card |= {
         "test_accuracy": accuracy,
         "test_images": len(test),
+        "least_accuracy": float(least_accuracy),
         "train_images": len(train),
         "epochs": epochs,
         "seed": seed,
@@ -88,6 +103,8 @@ def train_extractor(
     with written_whole(output) as file:
         torch.save({"ganforge_extractor": FORMAT, **card, "weights": weights}, file)
     print(f"{name}: {100 * accuracy:.2f} % of {len(test):,} test pictures are classified right; written to {output}")
+    if extractor.warning:
+        print(f"warning: {extractor.warning}")
     return card
 
 

@@ -104,6 +104,8 @@ def open_network(extractor: str | Path | None, weights: str | Path | None) -> Fe
         origin = {"extractor_file": str(extractor)}
         for key in ("test_accuracy", "test_images", "data"):
             origin[f"extractor_{key}"] = module.card.get(key)
+        if module.warning:
+            origin["extractor_warning"] = module.warning
         return FeatureNetwork(module, digest=module.card["hash"], origin=origin)
     path = _find_inception(weights)
     state = read_tensors(path, _ARGUMENT)

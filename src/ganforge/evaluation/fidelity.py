@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import Metric
@@ -87,8 +88,13 @@ class Fidelity(Metric):
         return names(self.network)[first], METRICS[first]
 
     def prepare(self, data: DataModule) -> None:
-        """Everything that could fail after hours of training: weights, numbers of images, channels, the cache."""
+        """Everything that could fail after hours of training: weights, numbers of images, channels, the cache.
+
+        Says where the extractor is too often wrong.
+        """
         network = self.network
+        if "extractor_warning" in network.origin:
+            rank_zero_only(print)(f"warning: {network.origin['extractor_warning']}")
         make_writable(self.folder, f"{_ARGUMENT}.cache_dir={self.folder}")
         self._real = Reference(data, network, folder=self.folder, batch_size=self.settings.batch_size)
         for name in ("val", *data.test_names):

@@ -125,6 +125,8 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
                 f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
                 f"{said['resizer']}; in brackets 95 % intervals"
             )
+            if said.get("extractor_warning"):
+                sentences.append(f"warning: {said['extractor_warning']}")
             if said.get("advice"):
                 sentences.append(said["advice"])
         if test_names and said.get("memorized/picture") and name.startswith(test_names[0]):
@@ -142,8 +144,9 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
     keys = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
     in_other_table = ("bond_", "network", "baseline/", "classes/")
     details = ("/low", "/high", "/std", "/images", "generated_images")
+    extractors = _extractors(results)
     rows = [
-        [key, *(_cell(results, prefix + key) for prefix in columns.values())]
+        [_beside(key, extractors), *(_cell(results, prefix + key) for prefix in columns.values())]
         for key in keys
         if not key.startswith(in_other_table) and not key.endswith(details)
     ]
@@ -153,8 +156,24 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
             classes = [key for key in results if key.startswith(f"{prefix}{group}/") and not key.endswith(details)]
             shares = [100 * results[key] for key in classes if results[key] is not None]
             cells.append(f"{min(shares):.1f} to {max(shares):.1f} %" if shares else "")
-        rows.append([group, *cells])
+        rows.append([_beside(group, extractors), *cells])
     return Numbers(columns=list(columns), rows=rows)
+
+
+def _extractors(results: dict[str, Any]) -> dict[str, str]:
+    """How often each classifier behind the numbers is right."""
+    found = {}
+    for said in results.get("evaluation", {}).values():
+        if "extractor_file" in said:
+            accuracy = said.get("extractor_test_accuracy")
+            found[said["extractor"]] = "accuracy unknown" if accuracy is None else f"{100 * accuracy:.1f} % right"
+    return found
+
+
+def _beside(key: str, extractors: dict[str, str]) -> str:
+    """The name of a number; of one that an extractor gives, with how often that is right."""
+    name = next((part for part in key.split("/")[1:] if part in extractors), None)
+    return key if name is None else f"{key} ({extractors[name]})"
 
 
 def _cell(results: dict[str, Any], key: str) -> str:
