@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from pytorch_lightning.profilers import Profiler
     from torch.profiler import ProfilerAction
 
+
+def suited(default: str, by_data: DictConfig, *, _root_: DictConfig) -> str:
+    """In the defaults list of a model: its choice for some data, by their names; the default for all others.
+
+    With tuned=none, as in a frozen recipe, the default for these too.
+    """
+    return default if _root_.get("tuned") == "none" else by_data.get(_root_.data, default)
+
+
 OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
+OmegaConf.register_new_resolver("suited", suited, replace=True)
 
 DEBUG_BATCHES = 2
 

@@ -7,6 +7,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+import ganforge.settings  # noqa: F401  the resolvers of conf/, before anything is composed
+
 
 class GanforgeSweeper(Sweeper):
     """Every combination of the values given (`seed=0,1,2`), or with `sweep=NAME` an Optuna search: `ganforge.sweeps`.
