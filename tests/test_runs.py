@@ -77,6 +77,21 @@ def test_a_choice_that_differs_stands_for_what_follows_from_it(tmp_path):
     assert differing(find(tmp_path)) == ["model", "model.depth"]
 
 
+def test_of_the_parts_of_a_model_those_that_were_chosen_stand_for_what_follows(tmp_path):
+    for name, model, optimizer, given in (
+        ("a", "dcgan", "adam", "model=dcgan"),
+        ("b", "r3gan", "adam", "model=r3gan"),
+        ("c", "dcgan", "rmsprop", "model/optimizer=rmsprop"),
+    ):
+        config = f"model: {{optimizer_g: {{_target_: {optimizer}}}, generator: {{_target_: {model}}}, n: 1}}\n"
+        chosen = {"model": model, "model/generator": model, "model/optimizer": optimizer}
+        write(tmp_path / name, config, f"[{given}]", chosen, state="finished")
+    first, second, third = runs.find(tmp_path)
+    assert runs.differing([first, second]) == ["model"]
+    assert runs.differing([first, third]) == ["model/optimizer"]
+    assert runs.differing([first, second, third]) == ["model", "model/optimizer"]
+
+
 def test_broken_folders_are_runs_of_unknown_state(folder, tmp_path):
     broken = tmp_path / "broken"
     for index, text in enumerate(

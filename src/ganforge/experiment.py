@@ -17,11 +17,11 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from ganforge import CONF, settings, words
+from ganforge import settings, words
 from ganforge.callbacks import (
     Dashboard,
     Evaluation,
@@ -37,6 +37,7 @@ from ganforge.callbacks.interrupt import SIGNALS
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
+from ganforge.fitting import check_match, check_parts
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
 from ganforge.runs import checkpoint, resume, status, summary
@@ -46,12 +47,6 @@ from ganforge.runs.provenance import describe
 from ganforge.systems import Adversarial
 
 LAST = Path("checkpoints/last.ckpt")  # in the run's folder: the newest; best.ckpt beside it by the first number
-
-# What a user can do where data lack something that they could provide.
-REMEDIES = {
-    "label": "labels come from one folder a class, and data.n_labels must be null",
-    "some_labels": "labels come from one folder a class",
-}
 
 
 def start(config: DictConfig) -> float:
@@ -181,6 +176,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
 
     data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
     check_match(config, data)
+    check_parts(config)
     if "n_classes" in config.data:
         config.data.n_classes = len(data.class_names) or None
     card = describe(config, data)
@@ -320,24 +316,6 @@ def build_model(config: DictConfig, card: dict[str, Any]) -> Adversarial:
     except (TypeError, ValueError) as error:
         raise UserError(f"model.optimizer_g or model.optimizer_d: {error}") from error
     return model
-
-
-def check_match(config: DictConfig, data: DataModule) -> None:
-    """Raise UserError where the data does not provide what the model needs, with the choices of data that do."""
-    needs = hydra.utils.get_class(config.model._target_).needs
-    if needs <= data.provides:
-        return
-    chosen = HydraConfig.get().runtime.choices
-    fitting = [path.stem for path in sorted((CONF / "data").glob("*.yaml")) if needs <= _provides(path)]
-    remedies = "".join(f"{REMEDIES[name]}; " for name in sorted(needs - data.provides) if name in REMEDIES)
-    raise UserError(
-        f"model={chosen['model']} needs {', '.join(sorted(needs))} data, but data={chosen['data']} provides "
-        f"{', '.join(sorted(data.provides))}; {remedies}use data={' or data='.join(fitting)}"
-    )
-
-
-def _provides(path: Path) -> frozenset[str]:
-    return hydra.utils.get_class(OmegaConf.load(path)["_target_"]).provides
 
 
 def _overrides() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.main import get_args_parser
-from omegaconf import Container, DictConfig
+from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ganforge
@@ -136,6 +136,11 @@ def check_arguments(arguments: Sequence[str]) -> None:
         group = name.replace(".", "/")
         if group != name and group in groups and value and not value.startswith(("{", "$", "null")):
             raise UserError(f"{argument}: a choice is written with a slash: {group}={value}")
+        if name in groups and value == "null":  # Hydra takes it in files alone
+            none = f"{name}=none" if "none" in groups[name] else f"~{name}"
+            raise UserError(f"{argument}: none of a group is written {none}")
+        if spelling := _as_choice(name, value):
+            raise UserError(f"{argument}: a choice of ganforge is written {spelling}")
         if not name.startswith("--") or any(option.startswith(name) for option in options):
             continue
         if near := get_close_matches(name, options, n=1, cutoff=0.75):
@@ -143,6 +148,21 @@ def check_arguments(arguments: Sequence[str]) -> None:
         raise UserError(
             f"{argument}: no such option; settings are written without dashes: {name.lstrip('-')}={value or 'VALUE'}"
         )
+
+
+def _as_choice(name: str, value: str) -> str | None:
+    """GROUP=CHOICE for an override of a path, such as model.objective.path, that names classes or functions of ours."""
+    group, _, key = name.lstrip("+").replace(".", "/").rpartition("/")
+    named = re.findall(r"ganforge(?:\.\w+)*\.(\w+)", value)
+    if key not in ("_target_", "path") or not named:
+        return None
+    known: dict[str, str] = {}
+    for choice in choices().get(group, []):
+        node = OmegaConf.load(CONF / group / f"{choice}.yaml")
+        path = str(node.get("path") or node.get("_target_")).rpartition(".")[2]
+        known[path] = choice if path not in known else ""
+    near = [known.get(name) or known.get("".join(get_close_matches(name, known, n=1))) for name in named]
+    return f"{group}={','.join(near)}" if all(near) else None
 
 
 def _missing_choice(path: str, options: Sequence[str] | None) -> str:

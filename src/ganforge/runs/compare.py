@@ -20,10 +20,13 @@ def differing(runs: Sequence[Run]) -> list[str]:
     choices = [run.choices for run in runs if run.choices]
     configs = [flatten(run.config) for run in runs if run.config]
     differ = [key for key in _union(choices) if _differs(choices, key)]
-    # A recipe decides everything that was not given, and the file in tuned/ follows from model and data.
+    # A recipe decides everything that was not given; the file in tuned/ and the parts of a model follow from the others.
     recipes = "experiment" in differ
-    differ = [key for key in differ if key in given or (key == "experiment" if recipes else key != "tuned")]
-    follows = tuple(f"{key.replace('/', '.')}." for key in differ)
+    whole = [key for key in differ if "/" not in key and key != "tuned"]
+    leading = ["experiment"] if recipes else whole or differ
+    differ = [key for key in differ if key in given or key in leading]
+    # model/optimizer is of model.optimizer_g and model.optimizer_d.
+    follows = tuple(f"{key.replace('/', '.')}{end}" for key in differ for end in (".", "_"))
     known = set(differ)
     for key in _union(configs):
         if key.split(".")[0] in PLACE or key in known:

@@ -2,6 +2,7 @@
 
 import os
 import reprlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -120,7 +121,7 @@ def outputs_of(system: type, model: dict[str, Any]) -> dict[str, Any]:
     said = {name: {**asdict(output), "averaged": averaged} for name, output in system.outputs.items()}
     used = {output.network: model[output.network] for output in system.outputs.values()}
     for name, config in used.items():
-        with torch.device("meta"):
+        with torch.device("meta"), suppress(TypeError):  # of which Hydra says more when it builds the same
             build_network(config, f"model.{name}")
     return {"outputs": said, "networks": used}
 

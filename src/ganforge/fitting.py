@@ -1,0 +1,111 @@
+"""Whether what was chosen fits together: data to a model, networks to a model and its data."""
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from ganforge import CONF
+from ganforge.data.module import DataModule
+from ganforge.errors import UserError
+from ganforge.words import choices
+
+# What a user can do where data lack something that they could provide.
+REMEDIES = {
+    "label": "labels come from one folder a class, and data.n_labels must be null",
+    "some_labels": "labels come from one folder a class",
+}
+
+
+def check_match(config: DictConfig, data: DataModule) -> None:
+    """Raise UserError where the data does not provide what the model needs, with the choices of data that do."""
+    needs = hydra.utils.get_class(config.model._target_).needs
+    if needs <= data.provides:
+        return
+    chosen = HydraConfig.get().runtime.choices
+    fitting = [name for name in _choices("data") if needs <= _provides(name)]
+    remedies = "".join(f"{REMEDIES[name]}; " for name in sorted(needs - data.provides) if name in REMEDIES)
+    raise UserError(
+        f"model={chosen['model']} needs {', '.join(sorted(needs))} data, but data={chosen['data']} provides "
+        f"{', '.join(sorted(data.provides))}; {remedies}use data={' or data='.join(fitting)}"
+    )
+
+
+def check_parts(config: DictConfig) -> None:
+    """Raise UserError where a part of the model (generator, discriminator, ...) needs a setting that model and data do
+    not have, or has none that the model gives it; with the choices that do fit.
+    """
+    chosen = HydraConfig.get().runtime.choices
+    saved = {output.network for output in hydra.utils.get_class(config.model._target_).outputs.values()}
+    for name, node in config.model.items():
+        if name in saved and not str(node.get("_target_")).startswith("ganforge."):
+            continue  # whether a checkpoint can hold it is said first, of its card
+        reason = _misfit(node)
+        if reason is None:
+            continue
+        group = f"model/{name}"
+        fitting = [other for other in _choices(group) if _fits(group, other)]
+        if chosen.get(group) in fitting:
+            continue  # a setting that the user gave is wrong, of which its class says more
+        use = f"use {group}={f' or {group}='.join(fitting)}" if fitting else "choose another model or other data"
+        raise UserError(
+            f"{group}={chosen.get(group)} does not fit model={chosen['model']} with data={chosen['data']}: {reason}; "
+            f"{use}"
+        )
+
+
+def _misfit(node: Any) -> str | None:
+    """Why an object cannot be built from its settings in this config, as far as their names tell."""
+    if not OmegaConf.is_dict(node) or "_target_" not in node or node.get("_partial_"):
+        return None
+    kind = hydra.utils.get_object(node._target_)
+    parameters = inspect.signature(kind).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    name = node._target_.rpartition(".")[2]
+    unknown = [key for key in node if key not in parameters and not key.startswith("_")]
+    if unknown:
+        return f"{name} has no {' and no '.join(unknown)}"
+    for key in node:
+        try:
+            node[key]
+        except InterpolationResolutionError:
+            return f"{name} needs {key}={OmegaConf.to_container(node)[key]}, which is not there"
+    return None
+
+
+def _fits(group: str, choice: str) -> bool:
+    """Whether this job could be run with another choice of a part."""
+    part = group.replace("/", ".")
+    kept = [o for o in HydraConfig.get().overrides.task if not o.lstrip("+~").startswith((f"{group}=", f"{part}."))]
+    try:
+        return _misfit(OmegaConf.select(_composed([*kept, f"{group}={choice}"]), part)) is None
+    except (HydraException, OmegaConfBaseException):
+        return False
+
+
+def _provides(data: str) -> frozenset[str]:
+    return hydra.utils.get_class(_composed([f"data={data}"]).data._target_).provides
+
+
+def _composed(overrides: Iterable[str]) -> DictConfig:
+    """The config of train.py with other overrides, from the folders that this job's config was made of."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        others = ",".join(f"file://{folder}" for folder in _folders()[1:])
+        return hydra.compose("train", overrides=[*overrides, f"hydra.searchpath=[{others}]"])
+
+
+def _choices(group: str) -> list[str]:
+    return sorted({choice for folder in _folders() for choice in choices(folder).get(group, [])})
+
+
+def _folders() -> list[Path]:
+    """conf/, and the folders that a user added with --config-dir or hydra.searchpath."""
+    sources = [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
+    return [CONF, *(folder for folder in sources if folder.resolve() != CONF.resolve())]

@@ -1,0 +1,132 @@
+"""What can be chosen inside a model, what wins, and what does not fit."""
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
+from ganforge.errors import UserError
+from ganforge.experiment import run, start
+from ganforge.words import check_arguments, choices
+
+PARTS = [group for group in choices() if group.startswith("model/") and group != "model/base"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "generator"),
+    [
+        ([], "ResNetGenerator"),  # tuned/pix2pix_lattice.yaml
+        (["model/generator=unet"], "UNet"),
+        (["tuned=none"], "UNet"),
+        (["data=pairs", "data.root=x"], "UNet"),
+        (["data=pairs", "data.root=x", "model/generator=resnet"], "ResNetGenerator"),
+        (["experiment=lattice_published"], "UNet"),
+        (["experiment=lattice_kagome_only", "model/generator=resnet"], "ResNetGenerator"),
+        (["model=cgan", "data=mnist", "model/generator=mlp"], "MLPGenerator"),
+    ],
+)
+def test_what_is_typed_wins_over_what_suits_the_data(configured, overrides, generator):
+    assert configured(overrides).model.generator._target_ == f"ganforge.networks.{generator}"
+
+
+def test_an_optimizer_and_a_schedule_are_of_both_players_and_their_rates_apart(configured):
+    model = configured(["model=wgan", "data=mnist", "model/optimizer=adamw", "model.optimizer_d.lr=7"]).model
+    assert model.optimizer_g._target_ == model.optimizer_d._target_ == "torch.optim.AdamW"
+    assert (model.optimizer_g.lr, model.optimizer_d.lr) == (2e-4, 7)
+    model = configured(["model=wgan", "data=mnist", "model/schedule=linear", "model.schedule_g.decay_from=0.3"]).model
+    assert model.schedule_d.decay_from == 0.3
+
+
+@pytest.mark.parametrize("experiment", choices()["experiment"])
+def test_nothing_composes_over_a_recipe(configured, experiment):
+    """No file in tuned/, now or later, changes it: it says itself that there is none."""
+    config = configured([f"experiment={experiment}"])
+    assert "tuned" not in config
+    recipe, defaults = experiment, []
+    while not any(OmegaConf.is_dict(entry) for entry in defaults):  # one recipe may begin with another
+        defaults = OmegaConf.load(ROOT / f"conf/experiment/{recipe}.yaml").defaults
+        recipe = defaults[0]
+    assert {"override /tuned": "none"} in defaults
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["model=cgan", "model/discriminator=patchgan"],
+            "model/discriminator=patchgan does not fit model=cgan with data=image_folder: PatchGAN has no "
+            "n_classes; use model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=r3gan",
+        ),
+        (
+            ["model=dcgan", "model/discriminator=patchgan"],
+            "PatchGAN needs in_channels=${add:${data.source_channels},${data.target_channels}}, which is not there; use "
+            "model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=r3gan",
+        ),
+        (
+            ["model=dcgan", "model/generator=unet"],
+            "model/generator=unet does not fit model=dcgan with data=image_folder: UNet needs in_channels=",
+        ),
+        (["model=sgan", "model/generator=resnet"], "use model/generator=dcgan or model/generator=mlp or"),
+        (["model=sgan", "model/discriminator=r3gan"], "R3GANDiscriminator has no outputs and no norm; use model/d"),
+        (["model=wgan_gp", "model/discriminator=mlp"], "MLPDiscriminator has no norm; use model/discriminator=dcgan"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_one_sentence_with_those_that_do(
+    configured, folders, tmp_path, overrides, sentence
+):
+    with pytest.raises(SystemExit) as stopped:
+        start(configured([*overrides, *overrides_for("image_folder", folders)]))
+    assert sentence in stopped.value.code and "\n" not in stopped.value.code
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("model/generator=dcgan", "DCGANGenerator needs latent_dim=${..latent_dim}, which is not there; use "
+                                  "model/generator=resnet or model/generator=unet"),
+        ("model/discriminator=mlp", "use model/discriminator=patchgan"),
+        ("model.generator._target_=torch.nn.Identity", "names 'torch.nn.Identity'; only"),
+        ("+model.generator.base_chanels=3", "UNet has no such setting; did you mean base_channels?"),
+    ],
+)  # fmt: skip
+def test_what_cannot_translate_is_one_sentence(configured, folders, override, sentence):
+    with pytest.raises(SystemExit) as stopped:
+        start(configured([override, *overrides_for("pairs", folders)]))
+    assert sentence in stopped.value.code and "\n" not in stopped.value.code
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("model.objective.path=ganforge.objectives.hinge", "model/objective=hinge"),
+        ("model.objective.path=ganforge.game.objectives.hing", "model/objective=hinge"),
+        ("model.objective.path=ganforge.objectives.vanilla,ganforge.objectives.hinge", "model/objective=vanilla,hinge"),
+        ("model.generator._target_=ganforge.networks.ResNetGenerator", "model/generator=resnet"),
+        ("model.discriminator._target_=ganforge.networks.mlp.MLPDiscriminator", "model/discriminator=mlp"),
+        ("+model.augment._target_=ganforge.game.augment.DiffAugment", "model/augment=diff"),
+        ("tuned=null", "tuned=none"),
+        ("experiment=null", "~experiment"),
+    ],
+)
+def test_the_path_of_a_choice_is_answered_with_its_name(typed, written):
+    with pytest.raises(UserError, match=f"^{re.escape(typed)}: .* is written {re.escape(written)}$"):
+        check_arguments([typed])
+
+
+def test_paths_of_others_stay_possible():
+    check_arguments(["model.objective.path=mine.hinge", "model.generator._target_=mine.UNet", "model.penalties.r1=5"])
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in PARTS for choice in choices()[group]])
+def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, choice):
+    chosen = configured([f"{group}={choice}", "model=dcgan"] if group != "model/augment" else ["model=dcgan"])
+    translates = "source_channels" in str(OmegaConf.to_container(chosen.model, resolve=False))
+    if translates:
+        small = [s for s in [*TINY_PIX2PIX, *overrides_for("pairs", folders)] if "base_channels" not in s]
+    else:
+        small = [s for s in [*overrides_for_model("dcgan"), *overrides_for("image_folder", folders)]
+                 if "base_channels" not in s]  # fmt: skip
+    run(configured([*small, f"{group}={choice}"]))
+    assert (tmp_path / "run/results.json").is_file()
