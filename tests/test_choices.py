@@ -60,8 +60,8 @@ def test_nothing_composes_over_a_recipe(configured, experiment):
         ),
         (
             ["model=dcgan", "model/discriminator=patchgan"],
-            "PatchGAN needs in_channels=${add:${data.source_channels},${data.target_channels}}, which is not there; use "
-            "model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=r3gan",
+            "PatchGAN needs in_channels=${add:${data.source_channels},${data.target_channels}}, which is not there; "
+            "use model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=r3gan",
         ),
         (
             ["model=dcgan", "model/generator=unet"],
@@ -129,4 +129,10 @@ def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, cho
         small = [s for s in [*overrides_for_model("dcgan"), *overrides_for("image_folder", folders)]
                  if "base_channels" not in s]  # fmt: skip
     run(configured([*small, f"{group}={choice}"]))
+    assert (tmp_path / "run/results.json").is_file()
+
+
+@pytest.mark.parametrize("objective", choices()["model/objective"])
+def test_a_translation_trains_with_every_objective(configured, folders, tmp_path, objective):
+    run(configured([f"model/objective={objective}", *TINY_PIX2PIX, *overrides_for("pairs", folders)]))
     assert (tmp_path / "run/results.json").is_file()

@@ -5,6 +5,7 @@ with respect to its pixels; it is an image's own only where the critic uses no b
 penalty moves the critic alone. Gradients are computed outside autocast in float32, or in float64 for float64 images.
 """
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -14,8 +15,6 @@ from ganforge.errors import require
 from ganforge.game.schedules import Strength, at, extremes
 
 Critic = Callable[[Tensor], Tensor]
-
-KINDS = ("wgan_gp", "r1", "r2", "dragan")
 
 _TINY = 1e-12  # keeps the root's derivative finite where the gradient is 0
 
@@ -30,21 +29,31 @@ def zero_centred(critic: Critic, images: Tensor) -> Tensor:
         return _gradients(critic, _exact(images)).square().sum(1).mean()
 
 
-def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+def r1(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """`zero_centred` at the real images."""
+    return zero_centred(critic, real)
+
+
+def r2(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """`zero_centred` at the generated images."""
+    return zero_centred(critic, fake)
+
+
+def wgan_gp(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """WGAN-GP: mean of (norm of the critic's gradient - 1)^2 between real and generated images (Gulrajani et al. 2017).
 
-    real, fake: (B, C, H, W); each pair is mixed with a uniform share of its own. Returns a scalar.
+    Each pair is mixed with a uniform share of its own.
     """
     with torch.autocast(real.device.type, enabled=False):
         real, fake = _exact(real), _exact(fake)
         return _one_centred(critic, real + _shares(real) * (fake - real))
 
 
-def dragan(critic: Critic, real: Tensor) -> Tensor:
+def dragan(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """DRAGAN: mean of (norm of the critic's gradient - 1)^2 near the real images (Kodali et al. 2017).
 
     As in the authors' code: at x + a * 0.5 * std * u, with the standard deviation of the whole batch, u uniform in
-    [0, 1) for every pixel and a for every image. real: (B, C, H, W). Returns a scalar.
+    [0, 1) for every pixel and a for every image.
     """
     with torch.autocast(real.device.type, enabled=False):
         real = _exact(real)
@@ -52,63 +61,44 @@ def dragan(critic: Critic, real: Tensor) -> Tensor:
         return _one_centred(critic, real + _shares(real) * noise)
 
 
-class Penalty:
-    """A penalty of the discriminator with its weight: called at every update, added at every `every`-th.
-
-    kind: wgan_gp, r1 (at real images), r2 (at generated ones) or dragan. weight: the factor of the penalty, a number or
-    a function of the images seen; for r1 and r2 gamma / 2 of Mescheder et al. 2018. every: lazy regularization (Karras
-    et al. 2020, appendix B): the penalty is computed at one update of `every` and counts `every` times there, so that
-    its mean over the updates stays.
-    """
-
-    def __init__(self, *, kind: str, weight: Strength, every: int = 1):
-        require(kind in KINDS, f"model.penalties: kind={kind!r}: choose one of {', '.join(KINDS)}")
-        require(
-            extremes(weight)[1] > 0,
-            f"model.penalties: weight={weight} of {kind}: above 0; leave the penalty out for none",
-        )
-        require(
-            isinstance(every, int) and every >= 1,
-            f"model.penalties: every={every} of {kind}: 1 or more discriminator updates between two penalties",
-        )
-        self.kind, self.weight, self.every = kind, weight, every
-
-    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, update: int, images_seen: int = 0) -> Tensor | None:
-        """The weighted penalty at discriminator update `update` (from 0), a scalar; None where it is not its turn."""
-        if update % self.every:
-            return None
-        if self.kind == "wgan_gp":
-            penalty = gradient_penalty(critic, real, fake)
-        elif self.kind == "dragan":
-            penalty = dragan(critic, real)
-        else:
-            penalty = zero_centred(critic, real if self.kind == "r1" else fake)
-        return at(self.weight, images_seen) * self.every * penalty
+def known() -> dict[str, Callable[[Critic, Tensor, Tensor], Tensor]]:
+    """The penalties by name: the functions of this module of (critic, real, fake), images (B, C, H, W), to a scalar."""
+    functions = {name: value for name, value in globals().items() if inspect.isfunction(value)}
+    taken = {name: list(inspect.signature(function).parameters) for name, function in functions.items()}
+    return {name: functions[name] for name in functions if taken[name] == ["critic", "real", "fake"]}
 
 
 class Penalties:
-    """The penalties of a discriminator by their weights, as a config gives them; 0: without. See `Penalty`."""
+    """Penalties of the discriminator by their weights, added to its loss at every `every`-th update.
 
-    def __init__(
-        self,
-        *,
-        r1: Strength = 0.0,
-        r2: Strength = 0.0,
-        wgan_gp: Strength = 0.0,
-        dragan: Strength = 0.0,
-        every: int = 1,
-    ):
-        weights = {"r1": r1, "r2": r2, "wgan_gp": wgan_gp, "dragan": dragan}
-        for kind, weight in weights.items():
-            require(extremes(weight)[0] >= 0, f"model.penalties.{kind}={weight}: 0 or more")
-        self.chosen = [Penalty(kind=kind, weight=weight, every=every) for kind, weight in weights.items() if weight]
+    weights: by the names in `known()`, the factor of a penalty, a number or a function of the images seen; 0: without.
+    For r1 and r2 it is gamma / 2 of Mescheder et al. 2018. every: lazy regularization (Karras et al. 2020, appendix B):
+    the penalties are computed at one update of `every` and count `every` times there, so that their mean over the
+    updates stays.
+    """
+
+    def __init__(self, *, every: int = 1, **weights: Strength):
+        functions = known()
+        for name, weight in weights.items():
+            require(name in functions, f"model.penalties.{name}: no such penalty; choose from {', '.join(functions)}")
+            require(extremes(weight)[0] >= 0, f"model.penalties.{name}={weight}: 0 or more")
+        require(
+            isinstance(every, int) and every >= 1,
+            f"model.penalties.every={every}: 1 or more discriminator updates between two penalties",
+        )
+        self.every = every
+        self.chosen = {name: (functions[name], weight) for name, weight in weights.items() if extremes(weight)[1]}
 
     def __call__(
         self, critic: Critic, real: Tensor, fake: Tensor, update: int, images_seen: int = 0
     ) -> dict[str, Tensor]:
-        """kind -> weighted penalty, of those whose turn it is at discriminator update `update`."""
-        terms = {penalty.kind: penalty(critic, real, fake, update, images_seen) for penalty in self.chosen}
-        return {kind: term for kind, term in terms.items() if term is not None}
+        """name -> weighted penalty at discriminator update `update` (from 0), a scalar; none where it is not its turn."""
+        if update % self.every:
+            return {}
+        return {
+            name: at(weight, images_seen) * self.every * penalty(critic, real, fake)
+            for name, (penalty, weight) in self.chosen.items()
+        }
 
 
 def _exact(images: Tensor) -> Tensor:

@@ -66,8 +66,9 @@ class Pix2Pix(TwoPlayers):
         return {"adv": self.d_weight * self.objective.d(real_logits, fake_logits)}
 
     def g_losses(self, batch: Batch, images: Images) -> Terms:
+        real_logits = self.judged(batch, batch["target"]) if self.objective.relativistic else None
         return {
-            "adv": self.objective.g(self.judged(batch, images["fake"])),
+            "adv": self.objective.g(self.judged(batch, images["fake"]), real_logits),
             "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight),
         }
 
