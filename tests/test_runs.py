@@ -86,10 +86,10 @@ def test_of_the_parts_of_a_model_those_that_were_chosen_stand_for_what_follows(t
         config = f"model: {{optimizer_g: {{_target_: {optimizer}}}, generator: {{_target_: {model}}}, n: 1}}\n"
         chosen = {"model": model, "model/generator": model, "model/optimizer": optimizer}
         write(tmp_path / name, config, f"[{given}]", chosen, state="finished")
-    first, second, third = runs.find(tmp_path)
-    assert runs.differing([first, second]) == ["model"]
-    assert runs.differing([first, third]) == ["model/optimizer"]
-    assert runs.differing([first, second, third]) == ["model", "model/optimizer"]
+    first, second, third = find(tmp_path)
+    assert differing([first, second]) == ["model"]
+    assert differing([first, third]) == ["model/optimizer"]
+    assert differing([first, second, third]) == ["model", "model/optimizer"]
 
 
 def test_broken_folders_are_runs_of_unknown_state(folder, tmp_path):

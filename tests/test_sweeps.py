@@ -600,7 +600,7 @@ def test_a_search_is_told_of_the_last_epoch_whatever_the_interval(configured, st
     known = study("maximize")
     start(configured([*SEARCHED, "trainer.check_val_every_n_epoch=3"], "sweep/run"))
     assert known.trials[-1].intermediate_values == {2: 0.0, 3: 0.0}
-    assert runs.read(tmp_path / "sweep/run").state == "finished"
+    assert read(tmp_path / "sweep/run").state == "finished"
 
 
 @optuna

@@ -13,7 +13,6 @@ if __name__ == "__main__":
 import hydra
 from omegaconf import DictConfig
 
-import ganforge.settings  # noqa: F401  the resolvers of conf/, for --cfg job --resolve
 from ganforge import CONF
 from ganforge.words import one_sentence
 

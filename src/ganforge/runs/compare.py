@@ -20,7 +20,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
     choices = [run.choices for run in runs if run.choices]
     configs = [flatten(run.config) for run in runs if run.config]
     differ = [key for key in _union(choices) if _differs(choices, key)]
-    # A recipe decides everything that was not given; the file in tuned/ and the parts of a model follow from the others.
+    # A recipe decides everything that was not given; what suits the data and the parts of a model follow from others.
     recipes = "experiment" in differ
     whole = [key for key in differ if "/" not in key and key != "tuned"]
     leading = ["experiment"] if recipes else whole or differ
