@@ -110,7 +110,10 @@ def test_mistakes_are_one_sentence_and_nothing_is_overwritten(trained, pictures,
     assert "already holds" in refused(capsys, "predict", trained, pictures, "-o", out)
     assert (out / "grey.png").stat().st_mtime_ns == before
     assert "already holds" in refused(capsys, "predict", trained, pictures / "grey.png", "-o", pictures)
-    assert "of one name" in refused(capsys, "predict", trained, pictures, pictures / "grey.png", "-o", tmp_path / "b")
+    (tmp_path / "other").mkdir()
+    other = (pictures / "grey.png").rename(tmp_path / "other/colour.jpg")
+    assert "of one name" in refused(capsys, "predict", trained, pictures, other, "-o", tmp_path / "b")
+    other.rename(pictures / "grey.png")
     assert "no such picture" in refused(capsys, "predict", trained, tmp_path / "absent.png", "-o", tmp_path / "b")
     assert "is a file" in refused(capsys, "predict", trained, pictures / "grey.png", "-o", pictures / "grey.png")
     blocked = refused(capsys, "predict", trained, pictures / "grey.png", "-o", pictures / "grey.png" / "below")
@@ -159,11 +162,9 @@ def test_pipes_devices_and_names_that_cannot_be_written_are_refused_before_the_w
 ):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
-    (tmp_path / "nosuffix").write_bytes((pictures / "grey.png").read_bytes())
     for name, message in (
         ("pipe.png", "is a pipe"),
         ("zero.png", "is a pipe, a device"),
-        ("nosuffix", "no picture that"),
     ):
         said = refused(capsys, "predict", trained, pictures, tmp_path / name, "-o", tmp_path / "out")
         assert name in said and message in said and said.count("\n") == 1
@@ -186,3 +187,44 @@ def test_a_network_says_which_pictures_are_too_small_or_too_large_for_it(name, m
             check_size(generator, (1, 1, *size), said="it")
     with pytest.raises(UserError, match=r"it would need more than .* GB"):
         check_size(generator, (1, 1, 200_000, 200_000), said="it")
+
+
+def test_a_real_folder_is_translated_and_what_was_left_out_is_said(trained, pictures, tmp_path, capsys):
+    """Broken files, other kinds, folders in folders, several pages, a GIF."""
+    below = pictures / "more/deep"
+    below.mkdir(parents=True)
+    page = Image.open(pictures / "grey.png")
+    page.save(below / "grey.png")
+    page.save(pictures / "pages.tif", save_all=True, append_images=[page, page])
+    page.save(tmp_path / "film.gif")
+    page.save(tmp_path / "nosuffix", "PNG")
+    (pictures / "broken.png").write_bytes((pictures / "grey.png").read_bytes()[:100])
+    (pictures / "notes.txt").write_text("no picture")
+    others = [str(tmp_path / name) for name in ("film.gif", "nosuffix")]
+    command = ["predict", str(trained), str(pictures), *others, "-o", str(tmp_path / "out")]
+    assert cli.main(command) == 1
+    said = capsys.readouterr().err
+    assert "broken.png: does not decode" in said and said.endswith("; --skip-broken leaves them out\n")
+    assert not (tmp_path / "out").exists()
+
+    assert cli.main([*command, "--skip-broken"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "8 pictures translated" in said and "left out 1 broken pictures:\n" in said and "broken.png: does not" in said
+    )
+    assert "left out 1 files of other kinds (notes.txt) and 1 folders (more), which --recursive would take" in said
+    assert "of several pages the first was translated: pages.tif" in said
+    assert Image.open(tmp_path / "out/film.png").format == Image.open(tmp_path / "out/nosuffix.png").format == "PNG"
+    assert not (tmp_path / "out/more").exists() and not (tmp_path / "out/broken.png").exists()
+
+    assert cli.main([*command, "--skip-broken", "--recursive", "--overwrite"]) == 0
+    assert "9 pictures translated" in capsys.readouterr().out
+    assert (tmp_path / "out/more/deep/grey.png").read_bytes() == (tmp_path / "out/grey.png").read_bytes()
+
+
+def test_nothing_is_translated_where_every_picture_is_broken(trained, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"nothing")
+    assert cli.main(["predict", str(trained), str(folder), "-o", str(tmp_path / "out"), "--skip-broken"]) == 1
+    assert "1.png: does not decode" in capsys.readouterr().err

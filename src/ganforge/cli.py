@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"
     )
+    predict.add_argument("--recursive", action="store_true", help="also the pictures in folders of the folders")
+    predict.add_argument("--skip-broken", action="store_true", help="leave out what does not decode, and say so")
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
     predict.set_defaults(run=_predict)
 
@@ -231,6 +233,8 @@ def _predict(options: argparse.Namespace) -> None:
         direction=options.direction,
         norm_mode=options.norm_mode,
         full_size=options.full_size,
+        recursive=options.recursive,
+        skip_broken=options.skip_broken,
         overwrite=options.overwrite,
     )
 

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from ganforge.errors import UserError, require
+from ganforge.commands.sources import Source, check, find
+from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
+from ganforge.files.untrusted import printable
 from ganforge.networks.layers import infer
 from ganforge.pictures import images
 from ganforge.runs.generators import Generator, check_size, load_generator
@@ -22,13 +24,17 @@ def predict(
     direction: str | None = None,
     norm_mode: str | None = None,
     full_size: bool = False,
+    recursive: bool = False,
+    skip_broken: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
-    direction: which output of a model that has several, such as AtoB; None for the first.
+    direction: which output of a model that has several, such as AtoB; None for the first. recursive: also of folders in
+    the folders, into folders of the same names. skip_broken: pictures that do not decode are left out, and said.
     Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there) raises
-    UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`.
+    UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`;
+    formats that are read and not written (GIF) become PNG. Of several pages or frames the first is translated.
     """
     generator = load_generator(checkpoint, direction)
     require(
@@ -40,31 +46,39 @@ def predict(
         from ganforge.commands import bonds  # other translations need none of SciPy
 
     channels, size = generator.card["source_channels"], generator.card["size"]
-    sources = _sources(pictures)
+    sources, notes = find(pictures, recursive)
+    shapes, broken = check(sources, channels)
+    hint = "; --skip-broken leaves them out" if shapes else ""
+    require(not broken or (skip_broken and bool(shapes)), "; ".join(broken) + hint)
     output = Path(output)
-    targets = [_files(output, source, reads_networks) for source in sources]
-    written = [file for files in targets for file in files]
-    shapes = _check(sources, channels, output, written, overwrite)
-    for height, width in shapes if full_size else [(size, size)]:
+    targets = {source: _files(output, source, reads_networks) for source in shapes}
+    written = [file for files in targets.values() for file in files]
+    _check_targets(output, written, overwrite)
+    for height, width in dict.fromkeys(shapes.values()) if full_size else [(size, size)]:
         require(
             not reads_networks or min(height, width) >= bonds.SMALLEST,
             f"a picture of {width}×{height} px: networks are read from {bonds.SMALLEST}×{bonds.SMALLEST} px or more; "
             "give larger pictures, or leave out --full-size",
         )
         check_size(generator, (1, channels, height, width), said=f"a picture of {width}×{height} px")
-    make_writable(output, f"--output {output}")
+    for folder in {output, *(file.parent for file in written)}:
+        make_writable(folder, f"--output {folder}")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator.network.to(device)
-    for source, (target, *network_files) in track(list(zip(sources, targets, strict=True)), description="translating"):
-        picture = images.read(source, channels)
+    for source, (target, *network_files) in track(list(targets.items()), description="translating"):
+        picture = images.read(source.file, channels)
         fitted, covered = (picture, picture.shape[:2]) if full_size else fit(picture, generator.card)
         generated = translate(generator, fitted, norm_mode)
         images.write(target, images.resize(generated[: covered[0], : covered[1]], picture.shape[:2]))
         if reads_networks:
             network = bonds.between(fitted, generated, np.divide(picture.shape[:2], covered)[::-1])
             bonds.write(network, *network_files)
-    print(f"{len(sources)} pictures translated with {generator.path}, written to {output}")
+    print(f"{len(targets)} pictures translated with {generator.path}, written to {output}")
+    several = [source.file.name for source in targets if images.pages(source.file) > 1]
+    notes += [f"of several pages the first was translated: {', '.join(several)}"] if several else []
+    notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
+    print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
     return written
 
 
@@ -92,42 +106,22 @@ def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:
     return page, covered
 
 
-def _files(output: Path, source: Path, network: bool) -> list[Path]:
+def _files(output: Path, source: Source, network: bool) -> list[Path]:
     """What is written for a picture: the translation under its name, and the two files of a network."""
-    suffixes = [source.suffix, *([".json", ".graphml"] if network else [])]
-    return [output / plain_name(source.stem, suffix) for suffix in suffixes]
+    suffix = source.file.suffix if source.file.suffix.lower() in images.SUFFIXES else ".png"
+    folder = output.joinpath(*map(plain_name, source.below.parts))
+    return [folder / plain_name(source.file.stem, end) for end in [suffix, *([".json", ".graphml"] if network else [])]]
 
 
-def _sources(pictures: Sequence[str | Path]) -> list[Path]:
-    found = []
-    for path in map(Path, pictures):
-        require(path.exists(), f"{path}: no such picture or folder")
-        found += images.list_images(path) if path.is_dir() else [path]
-    return found
-
-
-def _check(
-    sources: list[Path], channels: int, output: Path, written: list[Path], overwrite: bool
-) -> list[tuple[int, int]]:
-    """The heights and widths that there are among the pictures; raises UserError for whatever is wrong with them."""
+def _check_targets(output: Path, written: list[Path], overwrite: bool) -> None:
     require(
         not output.exists() or output.is_dir(), f"--output {output}: is a file; give a folder, it is made if missing"
     )
-    repeated = sorted({file.name for file in written if written.count(file) > 1})
+    repeated = sorted({str(file.relative_to(output)) for file in written if written.count(file) > 1})
     require(not repeated, f"pictures of one name would overwrite each other: {', '.join(repeated)}")
-    existing = [file.name for file in written if file.exists()]
+    existing = [str(file.relative_to(output)) for file in written if file.exists()]
     require(
         overwrite or not existing,
         f"--output {output}: already holds {', '.join(existing[:5])}{' ...' if len(existing) > 5 else ''}; choose "
         "another folder, or --overwrite",
     )
-    broken, shapes = [], {}
-    unwritten = [str(file) for file in sources if file.suffix.lower() not in images.SUFFIXES]
-    require(not unwritten, f"{', '.join(unwritten[:5])}: no picture that can be written; name it {images.accepted()}")
-    for source in sources:
-        try:
-            shapes[images.read(source, channels).shape[:2]] = None
-        except UserError as error:
-            broken.append(str(error))
-    require(not broken, "; ".join(broken))
-    return list(shapes)

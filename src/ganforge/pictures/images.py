@@ -74,6 +74,12 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
     return array.reshape(*array.shape[:2], channels)
 
 
+def pages(path: str | Path) -> int:
+    """The pages or frames of a picture file that `read` accepts."""
+    with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
+        return getattr(image, "n_frames", 1)
+
+
 _TOO_MANY = (
     "cut or shrink it, or allow so many by the environment's GANFORGE_MOST_PIXELS (each takes some 20 bytes of memory "
     "while it is decoded)"

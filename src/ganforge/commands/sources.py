@@ -1,0 +1,84 @@
+"""The pictures that a command is given: files, and what lies in folders."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganforge.errors import UserError, require
+from ganforge.files.folders import natural_key
+from ganforge.pictures import images
+
+_NAMED = 3  # of several files, in a message
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture file, and the folder below the output that its translation belongs to."""
+
+    file: Path
+    below: Path = Path()
+
+
+def find(given: Sequence[str | Path], recursive: bool = False) -> tuple[list[Source], list[str]]:
+    """The pictures among files and folders, in natural order, and what of the folders was left out, a sentence each.
+
+    recursive: those in folders of the folders too; hidden ones and links are not followed. Raises UserError where a
+    path is missing, or a folder holds no picture.
+    """
+    sources, notes = [], []
+    for path in map(Path, given):
+        require(path.exists(), f"{path}: no such picture or folder")
+        if not path.is_dir():
+            sources.append(Source(path))
+            continue
+        if not recursive:
+            sources += map(Source, images.list_images(path))
+            notes += _left_out(path, subfolders=True)
+            continue
+        before = len(sources)
+        for here, below, _ in os.walk(path):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            folder = Path(here)
+            pictures = [file for file in folder.iterdir() if _is_picture(file)]
+            sources += [
+                Source(file, folder.relative_to(path))
+                for file in sorted(pictures, key=lambda entry: natural_key(entry.name))
+            ]
+            notes += _left_out(folder, subfolders=False)
+        require(len(sources) > before, f"{path} holds no pictures ({images.accepted()}), nor does a folder in it")
+    return sources, notes
+
+
+def check(sources: Sequence[Source], channels: int) -> tuple[dict[Source, tuple[int, int]], list[str]]:
+    """The height and width of each picture that decodes, and what is wrong with the others, a sentence each."""
+    shapes, broken = {}, []
+    for source in sources:
+        try:
+            shapes[source] = images.read(source.file, channels).shape[:2]
+        except UserError as error:
+            broken.append(str(error))
+    return shapes, broken
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is directly in a folder and not hidden, in natural order."""
+    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(shown, key=lambda entry: natural_key(entry.name))
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in images.SUFFIXES and file.is_file()
+
+
+def _left_out(folder: Path, subfolders: bool) -> list[str]:
+    entries = _entries(folder)
+    others = [entry.name for entry in entries if entry.is_file() and not _is_picture(entry)]
+    folders = [entry.name for entry in entries if subfolders and entry.is_dir()]
+    said = [f"{len(others)} files of other kinds ({_listed(others)})"] if others else []
+    said += [f"{len(folders)} folders ({_listed(folders)}), which --recursive would take"] if folders else []
+    return [f"{folder}: left out {' and '.join(said)}"] if said else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
