@@ -15,10 +15,10 @@ from ganforge.data.pair_files import (
     check_pairs,
     detect_layout,
     find_pairs,
-    find_splits,
     load_pair,
 )
 from ganforge.data.pairs import Pairs, PairsData, default_load_size
+from ganforge.data.splits import find_splits
 from ganforge.errors import UserError
 from ganforge.pictures import images
 

@@ -7,7 +7,7 @@ import networkx
 import numpy as np
 
 from ganforge.lattice import Network, find_sites, read
-from ganforge.lattice.read import SMALLEST
+from ganforge.lattice.ink import SMALLEST
 
 __all__ = ["SMALLEST", "between", "write"]
 

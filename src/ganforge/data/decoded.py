@@ -6,20 +6,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganforge.data.pair_files import _with_bar
 from ganforge.data.pictures import Pictures
+from ganforge.data.threads import in_threads, listed
 from ganforge.errors import UserError, require
 from ganforge.files.folders import open_file
 from ganforge.pictures import images
 
-_FAULTS_SHOWN = 20
 _LONGEST = 4  # times the shorter side, of what is resized
 _ROOM_LEFT = 2**28  # bytes of the disk that are not taken
 _FORMAT = 2  # of the cached files; another number where the same settings give other pixels
@@ -143,16 +141,13 @@ def _decoded(files: Sequence[Path], fit: Fit) -> Iterator[np.ndarray]:
         except UserError as error:
             return error
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for picture in _with_bar(pool.map(attempt, files), len(files), "Decoding pictures"):
-            if isinstance(picture, UserError):
-                faults.append(str(picture))
-            elif not faults:
-                yield picture
+    for picture in in_threads(attempt, files, "Decoding pictures"):
+        if isinstance(picture, UserError):
+            faults.append(str(picture))
+        elif not faults:
+            yield picture
     if faults:
-        more = f"\n  ... and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-        listed = "".join(f"\n  {fault}" for fault in faults[:_FAULTS_SHOWN])
-        raise UserError(f"{len(faults)} of {len(files)} pictures do not decode; mend or remove them:{listed}{more}")
+        raise UserError(f"{len(faults)} of {len(files)} pictures do not decode; mend or remove them:{listed(faults)}")
 
 
 def _stored(path: Path, shape: tuple[int, ...]) -> Stored | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ganforge.data.decoded import Fit, decode
-from ganforge.data.pair_files import _take_out
 from ganforge.data.pictures import Pictures, PicturesData, Rows, turns
+from ganforge.data.splits import take_out
 from ganforge.errors import UserError, require
 from ganforge.files.folders import natural_key
 from ganforge.pictures import images
@@ -129,7 +129,7 @@ class ImageFolderData(PicturesData):
     def _hold_out(self, files: list[Path]) -> tuple[list[Path], list[Path]]:
         if len(files) < 2:
             return files, []  # what there is is trained on
-        return _take_out(files, self.val_fraction * len(files), f"{self.split_seed}/val")
+        return take_out(files, self.val_fraction * len(files), f"{self.split_seed}/val")
 
     @cached_property
     def _decoded(self) -> tuple[dict[Path, int], Pictures, str]:

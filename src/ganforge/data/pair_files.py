@@ -1,34 +1,24 @@
 """Files to pairs of pictures (A, B): side by side in one file, in two folders, or told apart by the end of a name.
 
-Functions of files that know nothing of training: find the pairs, split them, read them, check them all.
+Functions of files that know nothing of training: find the pairs, read them, check them all.
 """
 
-import hashlib
 import itertools
 import logging
-import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
+from ganforge.data.threads import in_threads, listed
 from ganforge.errors import UserError, require
 from ganforge.pictures import images
 
 LAYOUTS = ("side_by_side", "folders", "suffixes")
 DIRECTIONS = ("AtoB", "BtoA")
-SPLITS = ("auto", "folder", "fraction")
-
-_TRAIN, _VAL, _TEST = ("train",), ("val", "valid", "validation"), ("test",)
-_FAULTS_SHOWN = 20
-_SECONDS_WITHOUT_BAR = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -57,20 +47,6 @@ class Naming:
     target_dir: str = "b"
     source_suffix: str = "wo"
     target_suffix: str = "wb"
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Pairs for training, validation and test, and in `notes` what was decided on the user's behalf, as sentences."""
-
-    train: tuple[Pair, ...]
-    val: tuple[Pair, ...]
-    test: tuple[Pair, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def test_is_val(self) -> bool:
-        return self.test == self.val
 
 
 def find_pairs(root: Path, layout: str, *, part: str = "", naming: Naming | None = None) -> list[Pair]:
@@ -102,70 +78,6 @@ def find_pairs(root: Path, layout: str, *, part: str = "", naming: Naming | None
             "%s: %d pictures, such as %s, are left out: not %s", folder, len(others), others[0].name, looked_for
         )
     return _match(folder, folder, a_files, b_files, suffixes)
-
-
-def find_splits(
-    root: Path,
-    layout: str = "auto",
-    *,
-    naming: Naming | None = None,
-    split: str = "auto",
-    val_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    split_seed: int = 0,
-) -> Splits:
-    """The pairs below root as train, val and test, each in natural order.
-
-    split="folder": from the folders train/, val/ (or valid/, validation/) and test/. Where val/ is missing,
-    val_fraction of train/ is taken for it; where test/ is missing, the validation pairs are also the test pairs.
-    split="fraction": all pairs are in one place and val_fraction and test_fraction are taken out (test_fraction=0: the
-    validation pairs are also the test pairs). split="auto": "folder" if there is a folder train/, else "fraction".
-
-    Which pairs are taken depends on split_seed and their names alone: not on the training seed, so that runs with
-    several seeds are comparable, and hardly on pairs that are added later.
-
-    Raises UserError when there is nothing to find, when layout="auto" cannot be sure, or when train is left empty.
-    """
-    naming = naming or Naming()
-    require(split in SPLITS, f"data.split={split}: choose one of {', '.join(SPLITS)}")
-    require(root.is_dir(), f"data.root={root} is not a folder; give the folder that holds the pairs or its train/")
-    require(
-        val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1,
-        f"data.val_fraction={val_fraction}, data.test_fraction={test_fraction}: the first above 0, the second 0 or "
-        "more, and together below 1, so that pairs are left for training",
-    )
-    train_part = _part(root, _TRAIN, naming)
-    if split == "auto":
-        split = "folder" if train_part else "fraction"
-    elif split == "folder":
-        require(bool(train_part), f"data.split=folder but {root} has no folder train; use data.split=fraction")
-    part = train_part if split == "folder" else ""
-    notes = []
-    if layout == "auto":
-        layout, reason = detect_layout(root, part=part, naming=naming)
-        notes.append(f"data.layout={layout} was chosen because {reason}")
-
-    train, val, test = find_pairs(root, layout, part=part, naming=naming), None, None
-    total = len(train)
-    if split == "folder":
-        if val_part := _part(root, _VAL, naming):
-            val = find_pairs(root, layout, part=val_part, naming=naming)
-        if test_part := _part(root, _TEST, naming):
-            test = find_pairs(root, layout, part=test_part, naming=naming)
-    elif test_fraction > 0:
-        train, test = _take_out(train, test_fraction * total, f"{split_seed}/test")
-    if val is None:
-        train, val = _take_out(train, val_fraction * total, f"{split_seed}/val")
-        if split == "folder":
-            notes.append(f"there is no folder val, so {len(val)} pairs of train were taken for validation")
-    if test is None:
-        test = val
-        notes.append("there is no separate test set, so the validation pairs are also the test pairs")
-    require(
-        min(len(train), len(val)) > 0,
-        f"data.root={root} gives too few pairs: {len(train)} for training and {len(val)} for validation are left",
-    )
-    return Splits(tuple(train), tuple(val), tuple(test), tuple(notes))
 
 
 def detect_layout(root: Path, *, part: str = "", naming: Naming | None = None) -> tuple[str, str]:
@@ -265,13 +177,17 @@ def check_pairs(
             visit(pair, source, target)
         return []
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for found in _with_bar(pool.map(check, pairs), len(pairs), "Checking pairs"):
-            faults += found
+    for found in in_threads(check, pairs, "Checking pairs"):
+        faults += found
     if faults:
-        more = f"\n  ... and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-        listed = "".join(f"\n  {fault}" for fault in faults[:_FAULTS_SHOWN])
-        raise UserError(f"{len(faults)} faults in {len(pairs)} pairs; mend or remove these files:{listed}{more}")
+        said = f"{len(faults)} faults in {len(pairs)} pairs; mend or remove these files"
+        raise UserError(f"{said}:{listed(faults)}")
+
+
+def find_part(root: Path, names: Iterable[str], naming: Naming) -> str:
+    """The first of names that is a folder of root or of root's source folder; "" if none is."""
+    places = (root, _child(root, naming.source_dir))
+    return next((name for name in names if any(_child(place, name).is_dir() for place in places)), "")
 
 
 def _child(folder: Path, name: str) -> Path:
@@ -302,12 +218,6 @@ def _side_folders(root: Path, part: str, naming: Naming) -> tuple[Path, Path]:
         f"data.layout=folders needs the folders {looked_for}; name them with data.source_dir (now {naming.source_dir}) "
         f"and data.target_dir (now {naming.target_dir})"
     )
-
-
-def _part(root: Path, names: Iterable[str], naming: Naming) -> str:
-    """The first of names that is a folder of root or of root's source folder; "" if none is."""
-    places = (root, _child(root, naming.source_dir))
-    return next((name for name in names if any(_child(place, name).is_dir() for place in places)), "")
 
 
 def _by_stem(files: Iterable[Path]) -> dict[str, list[Path]]:
@@ -352,33 +262,9 @@ def _match(
     return pairs
 
 
-def _take_out(pairs: list[Pair], count: float, salt: str) -> tuple[list[Pair], list[Pair]]:
-    """(rest, taken): count pairs, rounded but at least one, by the hash of salt and name; both keep their order."""
-    ranked = sorted(pairs, key=lambda pair: hashlib.blake2b(f"{salt}/{pair.name}".encode()).digest())
-    taken = set(ranked[: max(1, round(count))])
-    return [pair for pair in pairs if pair not in taken], [pair for pair in pairs if pair in taken]
-
-
 def _shape(path: Path) -> tuple[int, int] | None:
     """(height, width), or None for a file that does not decode."""
     try:
         return images.read(path, 1).shape[:2]
     except UserError:
         return None
-
-
-def _with_bar(results: Iterator[list[str]], total: int, text: str) -> Iterator[list[str]]:
-    """Pass results on; on a terminal, with a progress bar once it has taken some seconds."""
-    progress = Progress(console=Console(stderr=True), transient=True)
-    task = progress.add_task(text, total=total)
-    begin, shown = time.monotonic(), False
-    try:
-        for result in results:
-            if not shown and progress.console.is_terminal and time.monotonic() - begin > _SECONDS_WITHOUT_BAR:
-                progress.start()
-                shown = True
-            progress.advance(task)
-            yield result
-    finally:
-        if shown:
-            progress.stop()

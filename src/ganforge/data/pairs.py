@@ -11,17 +11,8 @@ import torch
 from torch.utils.data import Dataset
 
 from ganforge.data.module import DataModule, RealPictures
-from ganforge.data.pair_files import (
-    DIRECTIONS,
-    LAYOUTS,
-    SPLITS,
-    Naming,
-    Pair,
-    Splits,
-    check_pairs,
-    find_splits,
-    load_pair,
-)
+from ganforge.data.pair_files import DIRECTIONS, LAYOUTS, Naming, Pair, check_pairs, load_pair
+from ganforge.data.splits import SPLITS, Splits, find_splits
 from ganforge.errors import require
 from ganforge.pictures import images
 

@@ -1,0 +1,100 @@
+"""Pairs for training, validation and test: from folders of these names, or taken out by a hash of each name."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ganforge.data.pair_files import Naming, Pair, detect_layout, find_pairs, find_part
+from ganforge.errors import require
+
+SPLITS = ("auto", "folder", "fraction")
+
+_TRAIN, _VAL, _TEST = ("train",), ("val", "valid", "validation"), ("test",)
+
+Named = TypeVar("Named", Pair, Path)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Pairs for training, validation and test, and in `notes` what was decided on the user's behalf, as sentences."""
+
+    train: tuple[Pair, ...]
+    val: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def test_is_val(self) -> bool:
+        return self.test == self.val
+
+
+def find_splits(
+    root: Path,
+    layout: str = "auto",
+    *,
+    naming: Naming | None = None,
+    split: str = "auto",
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    split_seed: int = 0,
+) -> Splits:
+    """The pairs below root as train, val and test, each in natural order.
+
+    split="folder": from the folders train/, val/ (or valid/, validation/) and test/. Where val/ is missing,
+    val_fraction of train/ is taken for it; where test/ is missing, the validation pairs are also the test pairs.
+    split="fraction": all pairs are in one place and val_fraction and test_fraction are taken out (test_fraction=0: the
+    validation pairs are also the test pairs). split="auto": "folder" if there is a folder train/, else "fraction".
+
+    Which pairs are taken depends on split_seed and their names alone: not on the training seed, so that runs with
+    several seeds are comparable, and hardly on pairs that are added later.
+
+    Raises UserError when there is nothing to find, when layout="auto" cannot be sure, or when train is left empty.
+    """
+    naming = naming or Naming()
+    require(split in SPLITS, f"data.split={split}: choose one of {', '.join(SPLITS)}")
+    require(root.is_dir(), f"data.root={root} is not a folder; give the folder that holds the pairs or its train/")
+    require(
+        val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1,
+        f"data.val_fraction={val_fraction}, data.test_fraction={test_fraction}: the first above 0, the second 0 or "
+        "more, and together below 1, so that pairs are left for training",
+    )
+    train_part = find_part(root, _TRAIN, naming)
+    if split == "auto":
+        split = "folder" if train_part else "fraction"
+    elif split == "folder":
+        require(bool(train_part), f"data.split=folder but {root} has no folder train; use data.split=fraction")
+    part = train_part if split == "folder" else ""
+    notes = []
+    if layout == "auto":
+        layout, reason = detect_layout(root, part=part, naming=naming)
+        notes.append(f"data.layout={layout} was chosen because {reason}")
+
+    train, val, test = find_pairs(root, layout, part=part, naming=naming), None, None
+    total = len(train)
+    if split == "folder":
+        if val_part := find_part(root, _VAL, naming):
+            val = find_pairs(root, layout, part=val_part, naming=naming)
+        if test_part := find_part(root, _TEST, naming):
+            test = find_pairs(root, layout, part=test_part, naming=naming)
+    elif test_fraction > 0:
+        train, test = take_out(train, test_fraction * total, f"{split_seed}/test")
+    if val is None:
+        train, val = take_out(train, val_fraction * total, f"{split_seed}/val")
+        if split == "folder":
+            notes.append(f"there is no folder val, so {len(val)} pairs of train were taken for validation")
+    if test is None:
+        test = val
+        notes.append("there is no separate test set, so the validation pairs are also the test pairs")
+    require(
+        min(len(train), len(val)) > 0,
+        f"data.root={root} gives too few pairs: {len(train)} for training and {len(val)} for validation are left",
+    )
+    return Splits(tuple(train), tuple(val), tuple(test), tuple(notes))
+
+
+def take_out(items: list[Named], count: float, salt: str) -> tuple[list[Named], list[Named]]:
+    """(rest, taken): count items, rounded but at least one, by the hash of salt and name; both keep their order."""
+    ranked = sorted(items, key=lambda item: hashlib.blake2b(f"{salt}/{item.name}".encode()).digest())
+    taken = set(ranked[: max(1, round(count))])
+    return [item for item in items if item not in taken], [item for item in items if item in taken]
