@@ -22,10 +22,11 @@ from ganforge.errors import UserError
 from ganforge.evaluation import features as features_module
 from ganforge.evaluation import intervals
 from ganforge.evaluation.extractor import FORMAT, DomainExtractor, weights_hash
-from ganforge.evaluation.features import open_network, read_features, to_uint8
+from ganforge.evaluation.features import open_network, read_features
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import NEIGHBOURS, of_classes
 from ganforge.pictures import images
+from ganforge.pictures.tensors import from_unit
 
 SIZE = 16
 
@@ -143,7 +144,7 @@ def random_inception(path: Path) -> Path:
 def test_the_numbers_are_those_of_torch_fidelitys_command_line_on_the_same_images_as_png(tmp_path):
     weights = random_inception(tmp_path / "weights.pth")
     real = Dots(counts={"train": 10}).real("train")
-    fake = to_uint8(generated_images(9))
+    fake = from_unit(generated_images(9))
     command = [sys.executable, "-m", "torch_fidelity.fidelity", "--cpu", "--json", "--silent", "--no-cache"]
     command += ["--isc", "--fid", "--kid", "--prc", "--feature-extractor", "inception-v3-compat"]
     command += ["--feature-extractor-weights-path", str(weights), "--kid-subset-size", "8", "--isc-splits", "3"]
@@ -174,7 +175,7 @@ def test_the_numbers_are_those_of_torch_fidelitys_command_line_on_the_same_image
 
 
 def test_a_domain_extractor_gives_what_torch_fidelity_gives_with_it_on_png_files(extractor, tmp_path):
-    real, fake = Dots().real("train"), to_uint8(generated_images())
+    real, fake = Dots().real("train"), from_unit(generated_images())
     values, said = compare(fake, real, extractor=extractor, splits=4, kid_subset_size=20, progress=False)
     theirs = torch_fidelity.calculate_metrics(
         input1=str(write_pngs(tmp_path / "fake", fake)),
@@ -206,7 +207,7 @@ def test_during_training_the_numbers_are_those_of_the_whole_set_in_the_order_of_
     assert Fidelity(extractor=extractor, metrics=["is", "kid"]).monitor == ("is/dots_cnn", "max")
     assert metric.needs == frozenset() and Fidelity(needs=["image"]).needs == {"image"}
     values = evaluate(metric, data, pictures)
-    expected, _ = compare(to_uint8(pictures), data.real("train"), extractor=extractor, splits=4, progress=False)
+    expected, _ = compare(from_unit(pictures), data.real("train"), extractor=extractor, splits=4, progress=False)
     assert values["generated_images"] == 24
     for name in ("fd", "kd", "is", "precision", "recall"):
         assert values[f"{name}/dots_cnn"] == pytest.approx(expected[f"{name}/dots_cnn"], rel=1e-6)
@@ -307,7 +308,7 @@ def test_labels_are_matched_by_the_names_of_the_classes(extractor, tmp_path):
     data, pictures = Dots(), generated_images()
     metric = ready(extractor, tmp_path, data)
     values = evaluate(metric, data, pictures)
-    _, logits = metric.network(to_uint8(pictures))
+    _, logits = metric.network(from_unit(pictures))
     # The data calls its classes c, a, b and the extractor a, b, c.
     pairs = [("abc"[int(found)], "cab"[i % 3]) for i, found in enumerate(logits.argmax(1))]
     expected = sum(found == asked for found, asked in pairs) / 24
@@ -465,15 +466,15 @@ def test_pictures_of_different_sizes_are_refused(extractor):
 
 def test_images_become_what_a_png_would_hold():
     values = torch.linspace(-1.2, 1.2, 3 * 64 * 64).reshape(1, 3, 64, 64)
-    assert torch.equal(to_uint8(values)[0], torch.from_numpy(images.from_unit(values[0].numpy()).transpose(2, 0, 1)))
+    assert torch.equal(from_unit(values)[0], torch.from_numpy(images.from_unit(values[0].numpy()).transpose(2, 0, 1)))
 
 
 def test_features_are_those_of_float32_inside_autocast_and_inference_mode(extractor):
     network = open_network(extractor, None)
-    pictures = to_uint8(generated_images())
+    pictures = from_unit(generated_images())
     plain, _ = network(pictures)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        inside, logits = network(to_uint8(generated_images()))
+        inside, logits = network(from_unit(generated_images()))
     assert torch.equal(plain, inside)
     assert logits.dtype == torch.float32 and not logits.is_inference()
 

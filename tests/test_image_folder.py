@@ -249,6 +249,19 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_what_killed_runs_left_of_other_pictures_is_removed_an_hour_later(tmp_path):
+    write_classes(tmp_path / "set", {"": 4})
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("0f.npy.4711.tmp", "1e.npy.4712.tmp", "my.tmp"):
+        (cache / name).write_bytes(b"half of")
+    for name in ("0f.npy.4711.tmp", "my.tmp"):
+        os.utime(cache / name, (0, 0))
+    decode(images.list_images(tmp_path / "set"), Fit(size=8, channels=1), cache_bytes=0, cache_dir=cache)
+    left = sorted(path.name for path in cache.iterdir() if path.suffix != ".npy")
+    assert left == ["1e.npy.4712.tmp", "my.tmp"]
+
+
 def test_a_stored_file_travels_to_other_processes_by_name(tmp_path):
     array = np.arange(4 * 3 * 100 * 100, dtype=np.uint8).reshape(4, 3, 100, 100)
     np.save(tmp_path / "x.npy", array)

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from ganforge import evaluation as rooms
-from ganforge.callbacks import Evaluation
 from ganforge.commands.sample import check_drawing, draw
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.data.lattice import LatticeData
@@ -26,10 +25,12 @@ from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
+from ganforge.evaluation.running import RunningMetrics
 from ganforge.files.folders import make_writable
 from ganforge.game.noise import latents
 from ganforge.networks.layers import infer
 from ganforge.pictures import images
+from ganforge.pictures.tensors import to_unit
 from ganforge.runs import summary
 from ganforge.runs.generators import Generator, check_size, is_plain, load_generator
 
@@ -105,7 +106,7 @@ def of_run(
     generator = load_generator(checkpoint)
     try:
         data = rebuild_data(generator, n)
-        evaluation = Evaluation(metrics=rebuild_metrics(generator, fidelity))
+        evaluation = RunningMetrics(metrics=rebuild_metrics(generator, fidelity))
         evaluation.choose(data)
         dataset = data.sets["test"]
     except (UserError, OSError):
@@ -233,7 +234,7 @@ def _generate(generator: Generator, batch: dict[str, Tensor]) -> Tensor:
 
 
 def _read(folder: Folder, indices: Tensor) -> Tensor:
-    return torch.stack([folder[index] for index in indices.tolist()]).float() / 127.5 - 1
+    return to_unit(torch.stack([folder[index] for index in indices.tolist()]))
 
 
 def _batches(dataset: Dataset, count: int, size: int) -> Iterator[Any]:

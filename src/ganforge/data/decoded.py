@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from ganforge.data.pictures import Pictures
 from ganforge.data.threads import in_threads, listed
 from ganforge.errors import UserError, require
-from ganforge.files.folders import open_file
+from ganforge.files.folders import open_file, remove_abandoned, replace
 from ganforge.pictures import images
 
 _LONGEST = 4  # times the shorter side, of what is resized
@@ -159,22 +158,16 @@ def _stored(path: Path, shape: tuple[int, ...]) -> Stored | None:
 
 
 def _write(path: Path, shape: tuple[int, ...], files: Sequence[Path], fit: Fit) -> None:
-    """Write the pictures as .npy, under another name until they are complete. Raises OSError where it cannot."""
+    """Write the pictures as .npy, whole or not at all. Raises OSError where it cannot."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, "*.npy")
     needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
     if needed + _ROOM_LEFT > free:
         raise OSError(f"{_size(free)} are free there")
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", delete=False) as file:
-        try:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for picture in _decoded(files, fit):
-                file.write(picture.tobytes())
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    with replace(path) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for picture in _decoded(files, fit):
+            file.write(picture.tobytes())
 
 
 def _key(files: Sequence[Path], fit: Fit) -> str:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.errors import require
 from ganforge.lattice import Distribution, Drawing, Network, draw, sample
+from ganforge.pictures.tensors import to_unit
 
 # First words of the seeds: the streams of two splits have nothing in common.
 STREAMS = {"train": 0, "val": 1, "test": 2, "shifted": 3}
@@ -70,7 +71,7 @@ class LatticePairs(Dataset):
             turn = int(np.random.default_rng([self.seed, 4, index]).integers(8))
             pair = np.rot90(pair, turn % 4, axes=(1, 2))
             pair = pair[:, :, ::-1] if turn >= 4 else pair
-        pair = torch.from_numpy(np.ascontiguousarray(pair)).to(torch.float32).div_(127.5).sub_(1)
+        pair = to_unit(torch.from_numpy(np.ascontiguousarray(pair)))
         label = self.class_names.index(drawn.network.lattice)
         return {"source": pair[:1], "target": pair[1:], "index": index, "label": label}
 

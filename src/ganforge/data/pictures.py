@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.errors import require
+from ganforge.pictures.tensors import to_unit
 
 # Streams of random numbers of one (seed, index).
 _FLIP, _VERTICAL_FLIP, _ROTATE, _LABELLED, _LABELLED_AUGMENTATION = 0, 1, 2, 3, 10
@@ -107,7 +108,7 @@ class PictureSet(Dataset):
         return batch
 
     def _images(self, rows: np.ndarray, index: np.ndarray, stream: int) -> Tensor:
-        images = torch.from_numpy(np.asarray(self.pictures[rows])).to(torch.float32).div_(127.5).sub_(1)
+        images = to_unit(torch.from_numpy(np.asarray(self.pictures[rows])))
         return images if self.augment is None else self.augment(images, index, self.seed, stream)
 
 

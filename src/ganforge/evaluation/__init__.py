@@ -1,9 +1,9 @@
 """Images in, numbers out. A metric says what it needs of the data; it knows nothing of the GAN that made the images."""
 
+from ganforge.evaluation.bonds import GeometricBaselines, NetworkMetrics
 from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
-from ganforge.evaluation.networks import GeometricBaselines, NetworkMetrics
 from ganforge.evaluation.paired import PairedMetrics
 from ganforge.evaluation.pixels import PixelMetrics
 

@@ -1,13 +1,11 @@
 """`evaluation=domain`: a small classifier of the user's own pictures, whose features stand in for Inception's."""
 
 import hashlib
-import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +15,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from ganforge.errors import require
 from ganforge.files import tensor_files
+from ganforge.pictures.tensors import to_unit
 
 FORMAT = 1  # of the file; raised when an older ganforge could not read it
 LAYERS = ("features", "logits")
@@ -128,7 +127,7 @@ def unit(images: Tensor, size: int) -> Tensor:
     images = images.float()
     if images.shape[-2:] != (size, size):
         images = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    return images / 127.5 - 1
+    return to_unit(images)
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -218,15 +217,3 @@ def check_name(name: str, argument: str) -> None:
         taken is None or issubclass(taken, DomainExtractor),
         f"{argument}: the extractor's name {name} is one of torch-fidelity's own; choose another",
     )
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to that becomes `path` at the end: nobody ever sees a part of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

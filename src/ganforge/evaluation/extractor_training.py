@@ -20,9 +20,8 @@ from ganforge.evaluation.extractor import (
     check_name,
     unit,
     weights_hash,
-    written_whole,
 )
-from ganforge.files.folders import make_writable
+from ganforge.files.folders import make_writable, replace
 
 LARGEST_SCALED = 5000  # training pictures that the scale of the features is taken from
 LEAST_EPOCHS, LEAST_STEPS = 4, 500  # unless told otherwise: small sets need more epochs
@@ -100,7 +99,7 @@ def train_extractor(
         "data": data.fingerprint(),
         "hash": weights_hash(weights),
     }
-    with written_whole(output) as file:
+    with replace(output) as file:
         torch.save({"ganforge_extractor": FORMAT, **card, "weights": weights}, file)
     print(f"{name}: {100 * accuracy:.2f} % of {len(test):,} test pictures are classified right; written to {output}")
     if extractor.warning:

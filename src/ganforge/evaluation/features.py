@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
-from ganforge.evaluation.extractor import load_extractor, read_tensors, weights_hash, written_whole
-from ganforge.files.folders import open_file
+from ganforge.evaluation.extractor import load_extractor, read_tensors, weights_hash
+from ganforge.files.folders import open_file, remove_abandoned, replace
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
 INCEPTION_LAYERS = ("2048", "logits_unbiased")  # its defaults for FID and KID, and for the Inception Score
@@ -156,11 +156,6 @@ def _remedy() -> str:
     )
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Float (B, C, H, W) in [-1, 1] -> uint8, rounded; values outside are clipped. What a PNG would hold."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
 def extract(
     dataset: Dataset,
     network: FeatureNetwork,
@@ -231,8 +226,8 @@ class Reference:
             if not _on_all_ranks(found is not None, device):
                 fresh = self._extract(pictures, split, device)
                 if found is None:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    with written_whole(path) as file:
+                    remove_abandoned(self.folder, "*.npz")
+                    with replace(path) as file:
                         np.savez(file, key=np.array(key), features=fresh.numpy())
                 found = fresh
             self._known[split] = found

@@ -14,9 +14,10 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
-from ganforge.evaluation.features import FeatureNetwork, Reference, chunks, extract, open_network, to_uint8
+from ganforge.evaluation.features import FeatureNetwork, Reference, chunks, extract, open_network
 from ganforge.evaluation.measures import METRICS, Settings, description, measure, names, of_classes
 from ganforge.files.folders import make_writable
+from ganforge.pictures.tensors import from_unit
 
 CACHE = "~/.cache/ganforge/features"
 
@@ -113,7 +114,7 @@ class Fidelity(Metric):
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], one for each of batch["index"]; of batch["asked_label"] where given."""
         self.split = self._reference_for(self._real.split_of(dataset))
-        self._waiting.append(to_uint8(generated))
+        self._waiting.append(from_unit(generated))
         index = torch.as_tensor(batch["index"], device=generated.device)
         labels = batch.get("asked_label") if self._labels_known else None
         self.index.append(index)

@@ -14,8 +14,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
-from ganforge.evaluation.features import to_uint8
 from ganforge.pictures import images
+from ganforge.pictures.tensors import from_unit
 
 COPY = 1e-3  # distances below it are copies, whatever the quantile; a quarter of a grey level, per-pixel RMS
 _BLOCK = 2**23  # numbers (32 MB of float32) in each of the handful of arrays that are held at once
@@ -160,7 +160,7 @@ class Memorization(Metric):
         """generated: (B, C, H, W) in [-1, 1]; those with batch["index"] below `samples` are kept."""
         index = batch["index"].to(generated.device)
         kept = index < self.samples
-        self.images.append(to_uint8(generated[kept]))  # also where empty: ranks must agree on the type
+        self.images.append(from_unit(generated[kept]))  # also where empty: ranks must agree on the type
         self.index.append(index[kept])
 
     def compute(self) -> dict[str, float]:

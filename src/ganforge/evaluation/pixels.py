@@ -12,8 +12,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
-from ganforge.evaluation.features import to_uint8
 from ganforge.evaluation.memorization import COPY, nearest, pictures
+from ganforge.pictures.tensors import from_unit
 
 LARGEST = 64  # px; larger images are reduced to it
 REAL = 5000  # training images that are compared with, at most
@@ -122,7 +122,7 @@ class PixelMetrics(Metric):
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], of the batch's "index"."""
-        self.vectors.append(reduce(to_uint8(generated)))
+        self.vectors.append(reduce(from_unit(generated)))
         self.index.append(batch["index"].to(generated.device))
 
     def compute(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 import re
+import secrets
 import stat
 import time
 import unicodedata
@@ -77,10 +78,10 @@ def replace(path: str | Path) -> Iterator[BinaryIO]:
     names `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{secrets.randbelow(10**7)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
+        remove_abandoned(path.parent, glob.escape(path.name))
         with temporary.open("wb") as file:
             yield file
             file.flush()
@@ -112,8 +113,9 @@ def remedy(error: OSError) -> str:
     return "allow this user to write it" if error.errno in _NO_PERMISSION else "mend that"
 
 
-def _remove_abandoned(path: Path) -> None:
-    for file in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+def remove_abandoned(folder: Path, names: str) -> None:
+    """Remove what killed processes left an hour ago of `replace` for files whose names fit a pattern such as *.npy."""
+    for file in folder.glob(f"{names}.*.tmp"):
         if _is_unfinished(file) and time.time() - file.stat().st_mtime > ABANDONED:
             _remove(file)
 

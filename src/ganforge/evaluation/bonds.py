@@ -7,6 +7,7 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric
 
 from ganforge.lattice import BASELINES, LATTICES, Network, find_sites, match_sites, read, score_bonds
+from ganforge.pictures.tensors import from_unit
 
 NAMES = list(LATTICES)
 SITE_RADIUS = 2.0  # px; a true site counts as kept when a dot is drawn this close to it
@@ -67,7 +68,7 @@ class NetworkMetrics(Metric):
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, 1, H, W) in [-1, 1]; batch["index"] says which networks of the data set they show."""
-        pictures = ((generated.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+        pictures = from_unit(generated).cpu().numpy()
         for picture, index in zip(pictures[:, 0], batch["index"].tolist(), strict=True):
             true = dataset.network(index)
             self.bonds.update(true, read(picture, true.sites).bonds)

@@ -1,0 +1,76 @@
+"""Metrics of several data sets, while their pictures come."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ganforge.data.module import DataModule
+from ganforge.errors import require
+
+
+class RunningMetrics:
+    """Feeds generated images to those metrics whose needs the data meets.
+
+    metrics: name -> an object with `needs`, `stages`, `monitor`, update(batch, generated, dataset), compute(), reset(),
+    and where it wants them prepare(data), called before training starts, describe(), and `stage`, set to "val" or
+    "test" before the first update.
+
+    A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
+    `baseline/x` of the test set keeps its name. `descriptions` says how each metric was computed.
+    """
+
+    def __init__(self, *, metrics: dict[str, Any]):
+        self.metrics = metrics
+        self.running: dict[str, dict[str, Any]] = {}
+        self.descriptions: dict[str, dict[str, Any]] = {}
+        self.prefix = ""
+
+    def choose(self, data: DataModule) -> None:
+        """Drop the metrics whose needs this data does not meet, and let the others look at it."""
+        self.metrics = {name: metric for name, metric in self.metrics.items() if metric.needs <= data.provides}
+        require(
+            any(metric.monitor for metric in self.metrics.values()),
+            f"evaluation: none of its metrics can compare checkpoints on {type(data).__name__}; choose another one",
+        )
+        for metric in self.metrics.values():
+            if hasattr(metric, "prepare"):
+                metric.prepare(data)
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """(name, "min" or "max") of the number by which checkpoints are compared: the first metric's."""
+        name, mode = next(metric.monitor for metric in self.metrics.values() if metric.monitor)
+        return f"val/{name}", mode
+
+    def begin(self, stage: str, names: list[str], device: torch.device) -> None:
+        """Fresh metrics for each of these data sets. With a prefix, further weights are judged: by what can compare."""
+        fitting = {
+            title: metric
+            for title, metric in self.metrics.items()
+            if stage in metric.stages and (metric.monitor or not self.prefix)
+        }
+        self.running = {name: copy.deepcopy(fitting) for name in names}
+        for metrics in self.running.values():
+            for metric in metrics.values():
+                metric.stage = stage
+                if isinstance(metric, nn.Module):
+                    metric.to(device)
+
+    def update(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`."""
+        for metric in self.running[name].values():
+            metric.update(batch, generated, dataset)
+
+    def compute(self, name: str) -> dict[str, float]:
+        """The numbers of one data set, under their full names; its metrics are dropped."""
+        values = {}
+        for title, metric in self.running.pop(name).items():
+            for key, value in metric.compute().items():
+                plain = name == "test" and key.startswith("baseline/")
+                values[f"{self.prefix}{key if plain else f'{name}/{key}'}"] = value
+            if hasattr(metric, "describe"):
+                self.descriptions[f"{self.prefix}{name}/{title}"] = metric.describe()
+        return values
