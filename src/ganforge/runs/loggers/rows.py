@@ -23,23 +23,14 @@ class RunCSV(Logger):
     Lightning's CSVLogger removes a file that is there.
     """
 
+    name, version, save_dir = "csv", "", ""
+
     def __init__(self, *, folder: str):
         super().__init__()
+        self.save_dir = folder
         self.path = Path(folder) / "metrics.csv"
         self._columns: list[str] | None = None  # not looked yet
         self._file: TextIO | None = None
-
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        return str(self.path.parent)
 
     @rank_zero_only
     def go_on_from(self, images: float) -> None:

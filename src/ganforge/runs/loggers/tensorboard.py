@@ -16,23 +16,14 @@ if TYPE_CHECKING:  # it takes a second to import
 class RunTensorBoard(MediaLogger):
     """FOLDER/tensorboard: event files whose step is the number of images seen; a run that goes on adds one."""
 
+    name, version, save_dir = "tensorboard", "", ""
+
     def __init__(self, *, folder: str):
         super().__init__()
+        self.save_dir = folder
         self.folder = Path(folder) / "tensorboard"
         self._purge: int | None = None
         self._writer: SummaryWriter | None = None
-
-    @property
-    def name(self) -> str:
-        return "tensorboard"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        return str(self.folder.parent)
 
     def go_on_from(self, images: int) -> None:
         """Have TensorBoard forget what is there of later steps: it comes again."""

@@ -32,6 +32,7 @@ class RunWandB(MediaLogger):
     """
 
     MODES = ("online", "offline", "disabled")
+    name, save_dir = "wandb", ""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class RunWandB(MediaLogger):
     ):
         super().__init__()
         require(mode in self.MODES, f"logger.wandb.mode={mode}: {', '.join(self.MODES)}")
-        self.folder, self.best_checkpoint = Path(folder), best_checkpoint
+        self.save_dir, self.folder, self.best_checkpoint = folder, Path(folder), best_checkpoint
         self.options = {"project": project, "entity": entity, "name": name, "group": group, "mode": mode}
         self.tags = list(tags)
         sweep = os.environ.get("GANFORGE_SWEEP")
@@ -70,16 +71,8 @@ class RunWandB(MediaLogger):
         require(known, f"logger.wandb.mode=online: no W&B account is known here; type `wandb login` once, or {offline}")
 
     @property
-    def name(self) -> str:
-        return "wandb"
-
-    @property
     def version(self) -> str:
         return self._run.id if self._run else ""
-
-    @property
-    def save_dir(self) -> str:
-        return str(self.folder)
 
     @property
     def run(self) -> "wandb.Run":
