@@ -84,21 +84,13 @@ def _named(name: str, folder: str | Path) -> Run:
     raise UserError(f"--diff {name}: no run there nor in {folder}; give the folder of a run")
 
 
-def columns(runs: Sequence[Run], keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def columns(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row a run: name, state, score, monitor, images, duration in seconds, and the settings that differ."""
-    keys = differing(runs) if keys is None else keys
-    settings = [run.settings for run in runs]
+    names, keys = ("name", "state", "score", "monitor", "images", "duration"), differing(runs)
+    rows = [(run, run.settings) for run in runs]
     return [
-        {
-            "name": run.name,
-            "state": run.state,
-            "score": run.score,
-            "monitor": run.monitor,
-            "images": run.images,
-            "duration": run.duration,
-            **{key: values.get(key) for key in keys},
-        }
-        for run, values in zip(runs, settings, strict=True)
+        {name: getattr(run, name) for name in names} | {key: settings.get(key) for key in keys}
+        for run, settings in rows
     ]
 
 
