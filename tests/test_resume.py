@@ -101,6 +101,43 @@ def test_a_run_that_is_stopped_around_its_last_validation_ends_the_same(configur
     killing.same(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.mark.parametrize(("images", "validations"), [(2, 0), (10, 2)])
+def test_the_status_of_a_stopped_run_says_how_far_it_came(configured, tmp_path, monkeypatch, images, validations):
+    settings = [*SMALL, "trainer.max_epochs=4"]
+    train, compute = Pix2Pix.training_step, Evaluation.compute
+    scores = iter([0.25, 0.5, 0.125])
+
+    def step(self, *arguments):
+        train(self, *arguments)
+        if self.images_seen == images:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Pix2Pix, "training_step", step)
+    monkeypatch.setattr(
+        Evaluation,
+        "compute",
+        lambda self, name: compute(self, name) | ({"val/bond_f1": next(scores)} if name == "val" else {}),
+    )
+    with pytest.raises(SystemExit) as stopped:
+        start(configured(settings))
+    assert stopped.value.code == 130
+    found = status.read(tmp_path / "run")
+    assert (found["state"], found["images_seen"]) == ("interrupted", images)
+    assert (found["monitor"], found["mode"]) == ("val/bond_f1", "max")
+    assert found["score"] == (0.5 if validations else None)
+
+
+def test_the_status_of_a_run_that_is_stopped_in_its_test_has_its_score(configured, tmp_path, monkeypatch):
+    def stop(self, trainer, module):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Evaluation, "on_test_epoch_end", stop)
+    with pytest.raises(SystemExit):
+        start(configured([*SMALL, "trainer.max_epochs=1"]))
+    found = status.read(tmp_path / "run")
+    assert (found["state"], found["images_seen"], found["score"]) == ("interrupted", 4, 0.0)
+
+
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
     """A real refusal of the system: no file of this process may grow beyond a size."""
     path = tmp_path / "checkpoints/last.ckpt"

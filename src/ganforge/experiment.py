@@ -142,11 +142,16 @@ def run(config: DictConfig) -> float:
     interrupt = Interrupt(path=Path(config.run_dir) / LAST)
     with hardware.refusals(), interrupt.listening():
         experiment = build(config, interrupt)
-        results = fit(experiment)
+        try:
+            results = fit(experiment)
+        except (Interrupted, KeyboardInterrupt):
+            _note(config, **so_far(experiment))
+            raise
         monitor, mode = experiment.evaluation.monitor
         ended = {
             "score": results[f"best/{monitor}"], "monitor": monitor, "mode": mode, "images_seen": results["images_seen"]
         }  # fmt: skip
+        _note(config, **ended)
         pruning = experiment.callback(Pruning)
         if pruning is not None and pruning.pruned:  # not worth a test
             _note(config, state="pruned", **ended)
@@ -252,6 +257,14 @@ def fit(experiment: Experiment) -> dict[str, Any]:
         trainer.save_checkpoint(best)
         score = float(experiment.evaluation.results[monitor])
     return {f"best/{monitor}": score, **results, "best_checkpoint": str(best), "last_checkpoint": str(last)}
+
+
+def so_far(experiment: Experiment) -> dict[str, Any]:
+    """What a status can say of a training that was stopped; its best score is None before the first validation."""
+    monitor, mode = experiment.evaluation.monitor
+    best = experiment.best.best_model_score
+    score = None if best is None else float(best)
+    return {"score": score, "monitor": monitor, "mode": mode, "images_seen": experiment.model.images_seen}
 
 
 def _is_whole(path: Path) -> bool:
