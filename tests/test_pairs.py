@@ -153,7 +153,7 @@ def test_both_orders_of_split_and_side_folders(tmp_path, order):
         ["val"],
         ["test"],
     ]
-    assert not splits.test_is_val
+    assert splits.test != splits.val
     assert len(splits.notes) == 1 and "data.layout=folders" in splits.notes[0]
 
 
@@ -163,7 +163,9 @@ def test_without_test_folder_val_serves_and_it_is_said(tmp_path):
     splits = find_splits(tmp_path, "side_by_side")
     assert [pair.name for pair in splits.train] == ["1", "2", "3"]
     assert [pair.name for pair in splits.val] == ["4"] and splits.test == splits.val
-    assert splits.test_is_val and any("validation pairs are also the test pairs" in note for note in splits.notes)
+    assert splits.test == splits.val and any(
+        "validation pairs are also the test pairs" in note for note in splits.notes
+    )
 
 
 def test_without_val_folder_a_fraction_of_train_serves_and_it_is_said(tmp_path):
@@ -172,7 +174,7 @@ def test_without_val_folder_a_fraction_of_train_serves_and_it_is_said(tmp_path):
     splits = find_splits(tmp_path, "side_by_side", val_fraction=0.2)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (8, 2, 1)
     assert {pair.name for pair in splits.train + splits.val} == {str(i) for i in range(10)}
-    assert [pair.name for pair in splits.test] == ["99"] and not splits.test_is_val
+    assert [pair.name for pair in splits.test] == ["99"] and splits.test != splits.val
     assert any("no folder val" in note for note in splits.notes)
 
 
@@ -199,7 +201,7 @@ def test_split_by_fraction(tmp_path):
 def test_test_fraction_zero_makes_val_serve(tmp_path):
     write_set(tmp_path, "side_by_side", range(10))
     splits = find_splits(tmp_path, "side_by_side", test_fraction=0)
-    assert splits.test_is_val and len(splits.train) == 9
+    assert splits.test == splits.val and len(splits.train) == 9
 
 
 @pytest.mark.parametrize("fractions", [(0, 0.1), (0.5, 0.5), (0.1, -0.1), (1.5, 0)])
@@ -386,7 +388,7 @@ def test_what_was_decided_is_noted(tmp_path):
     write_set(tmp_path, "suffixes", [7], part="val")
     module = data(tmp_path)
     assert module.sets
-    assert module.test_is_val
+    assert module.splits.test == module.splits.val
     layout, test = module.notes
     assert "suffixes" in layout
     assert "val" in test and "test" in test
@@ -492,7 +494,7 @@ def test_fingerprint_of_large_files_sees_both_ends(tmp_path):
 def test_the_real_maps():
     module = data(MAPS, size=64, n_train=6, n_val=2, n_test=2)
     assert (len(module.splits.train), len(module.splits.val)) == (160, 40)
-    assert module.test_is_val and "data.layout=side_by_side" in module.notes[0]
+    assert module.splits.test == module.splits.val and "data.layout=side_by_side" in module.notes[0]
     sample = module.sets["val"][0]
     # Aerial photos are dark, drawn maps nearly white.
     assert sample["source"].mean() < sample["target"].mean() - 0.5

@@ -175,11 +175,6 @@ class PairsData(DataModule):
         """What was decided on the user's behalf: layout, missing splits."""
         return self.splits.notes
 
-    @property
-    def test_is_val(self) -> bool:
-        """Whether the test numbers come from the validation pairs, because there are no others."""
-        return self.splits.test_is_val
-
     def datasets(self) -> dict[str, Pairs]:
         kept: dict[Pair, tuple[np.ndarray, np.ndarray]] = {}
         sets = {

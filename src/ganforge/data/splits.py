@@ -24,10 +24,6 @@ class Splits:
     test: tuple[Pair, ...]
     notes: tuple[str, ...] = ()
 
-    @property
-    def test_is_val(self) -> bool:
-        return self.test == self.val
-
 
 def find_splits(
     root: Path,

@@ -12,29 +12,11 @@ from ganforge.lattice.network import bond_array
 
 @dataclass(frozen=True)
 class BondScore:
-    """Counts of bonds: tp found and true, fp found only, fn true only. Scores of several networks add up (`+`)."""
+    """Counts of bonds: tp found and true, fp found only, fn true only."""
 
     tp: int = 0
     fp: int = 0
     fn: int = 0
-
-    def __add__(self, other: "BondScore") -> "BondScore":
-        return BondScore(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
-
-    @property
-    def precision(self) -> float:
-        """Share of the found bonds that are true; 1 where none was found."""
-        return self.tp / (self.tp + self.fp) if self.tp + self.fp else 1.0
-
-    @property
-    def recall(self) -> float:
-        """Share of the true bonds that were found; 1 where there are none."""
-        return self.tp / (self.tp + self.fn) if self.tp + self.fn else 1.0
-
-    @property
-    def f1(self) -> float:
-        """2 tp / (2 tp + fp + fn), 0 to 1; 1 where there are no bonds at all."""
-        return 2 * self.tp / (2 * self.tp + self.fp + self.fn) if self.tp + self.fp + self.fn else 1.0
 
     @property
     def exact(self) -> bool:
