@@ -40,7 +40,7 @@ from ganforge.files import folders
 from ganforge.fitting import check_match, check_parts
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
-from ganforge.runs import checkpoint, resume, status, summary
+from ganforge.runs import checkpoint, initial, resume, status, summary
 from ganforge.runs.checkpoint_files import CheckpointFiles
 from ganforge.runs.loggers import ending
 from ganforge.runs.provenance import describe
@@ -167,6 +167,7 @@ def run(config: DictConfig) -> float:
 def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     """Everything that is wrong with the settings or the data is said here, before the run's folder is changed."""
     resumed = resume.checkpoint_of(config)
+    begins_as = initial.find(config, resumed)
     if resumed is None:
         _note(config, state="running", error=None)
     quiet()
@@ -187,6 +188,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     card = describe(config, data)
     if resumed is not None:
         checkpoint.check_resumable(resumed, card, force=config.resume == "force")
+        card |= checkpoint.origin_of(resumed)
     data.sets  # noqa: B018  everything that is wrong with the data is said here
     hardware.check_shares(config.trainer, data)
     resume.accept(run_dir)
@@ -194,6 +196,10 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     if rank_zero_only.rank == 0:
         folders.remove_unfinished(run_dir)
     model = build_model(config.model, card)
+    if begins_as is not None:
+        card["initial_weights"] = initial.load_weights(
+            begins_as, model.state_dict(), model.network_names, model.averaged
+        )
     if config.trainer.compile:
         compile_networks({name: getattr(model, name) for name in model.network_names}, model.differentiated_twice)
     evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)

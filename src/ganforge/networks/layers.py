@@ -39,6 +39,17 @@ def initialize(network: nn.Module, std: float = 0.02) -> nn.Module:
     return network
 
 
+def layers_of(network: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters of each convolution or linear layer in their order, with those of the normalization after it."""
+    layers: list[list[nn.Parameter]] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            layers.append(list(module.parameters()))
+        elif layers:
+            layers[-1] += module.parameters(recurse=False)
+    return layers
+
+
 def receptive_field(network: nn.Module) -> int:
     """Side in pixels of the input square that one output of a chain of Conv2d layers sees."""
     field, jump = 1, 1

@@ -57,18 +57,23 @@ MORE = {
     **dict.fromkeys(("source_channels", "target_channels", "channels"), lambda value: value in (None, 1, 3)),
     "class_names": _are_words,
     "data_fingerprint": lambda value: isinstance(value, str),
+    "initial_weights": lambda value: isinstance(value, dict),
     **dict.fromkeys(COUNTERS, _is_count),
 }
 
 
 def find(path: str | Path, prefer: str = "best") -> Path:
-    """A checkpoint file: `path` itself, or of a run folder its best.ckpt or last.ckpt, first the preferred one."""
+    """A checkpoint file: `path` itself, or its best.ckpt or last.ckpt, first the preferred one.
+
+    path: a file, a run's folder, or the folder of its checkpoints.
+    """
     path = Path(path)
     if not path.is_dir():
         require(path.is_file(), f"{path}: no such file or folder; give a checkpoint (.ckpt) or a run folder")
         return path
     names = sorted(("best", "last"), key=lambda name: name != prefer)
-    found = [file for name in names if (file := path / "checkpoints" / f"{name}.ckpt").is_file()]
+    folders_of = (path / "checkpoints", path)
+    found = [file for folder in folders_of for name in names if (file := folder / f"{name}.ckpt").is_file()]
     require(
         bool(found), f"{path}: no checkpoint in {path / 'checkpoints'}; give a run folder of ganforge or a .ckpt file"
     )
@@ -154,7 +159,8 @@ def _is_tensor_or_plain(value: Any) -> bool:
     return isinstance(value, Tensor) or _is_word_or_number(value)
 
 
-def _require_finite(bad: list[str], path: Path, remedy: str) -> None:
+def require_finite(bad: list[str], path: Path, remedy: str) -> None:
+    """Raise UserError, naming the first of these weights and what to do, where there are any."""
     require(
         not bad,
         f"{path}: its weights are not finite, or too large to compute with ({listed(bad)}): the training had broken "
@@ -179,10 +185,11 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
     require(
         is_resumable(contents),
         f"{path}: holds weights alone, as the best checkpoint of a run does, and no optimizers to go on with; go on "
-        f"from the newest one, {last}, with ckpt_path={last}",
+        f"from the newest one, {last}, with ckpt_path={last}, or begin another training with these weights, with "
+        f"init_from={path}",
     )
     _check_state(contents, path)
-    _require_finite(spoiled(contents), path, "go on from another checkpoint of its run, with ckpt_path=FILE")
+    require_finite(spoiled(contents), path, "go on from another checkpoint of its run, with ckpt_path=FILE")
     theirs_card = contents["ganforge"]
     theirs, ours = _meaning(theirs_card), _meaning(card)
     missing = object()
@@ -205,6 +212,12 @@ def precision_of(path: Path) -> str | None:
     trainer = load(path)["ganforge"]["config"].get("trainer")
     said = trainer.get("precision") if isinstance(trainer, dict) else None
     return said if said in ("32-true", "bf16-mixed", "16-mixed") else None
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """What the card of a training that goes on from `path` says of where its weights came from at first."""
+    card = load(path)["ganforge"]
+    return {name: card[name] for name in ("initial_weights",) if name in card}
 
 
 def _shown(value: Any) -> str:

@@ -199,7 +199,7 @@ class Adversarial(pl.LightningModule):
         # Autocast keeps low-precision copies of the weights until the step ends: they are old now.
         torch.clear_autocast_cache()
         if player.after_step is not None:
-            player.after_step(parameters)
+            player.after_step([parameter for parameter in parameters if parameter.requires_grad])
         self.updates[player.name] += 1
         return bad
 

@@ -113,7 +113,9 @@ class LatentGAN(TwoPlayers):
 
     def _unrolled(self, batch: Batch, fake: Tensor) -> Critic:
         """The discriminator as it would be after some steps; its weights are functions of the generated images."""
-        weights = {name: p.detach().requires_grad_() for name, p in self.discriminator.named_parameters()}
+        frozen = {id(parameter) for parameter in self.frozen}
+        parameters = [(name, p) for name, p in self.discriminator.named_parameters() if id(p) not in frozen]
+        weights = {name: p.detach().requires_grad_() for name, p in parameters}
         buffers = {name: buffer.clone() for name, buffer in self.discriminator.named_buffers()}
         label = self.label(batch)
         real, fake = self.seen(batch["image"], real=True), self.seen(fake, real=False)
