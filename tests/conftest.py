@@ -13,7 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
 
 from ganforge.data.module import DataModule
@@ -107,7 +107,8 @@ def overrides_for(data: str, folders) -> list[str]:
         return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null"]
     if data == "mnist":
         return ["data=mnist", f"data.root={folders / 'mnist'}", "data.n_heldout=20", "evaluation=pixels"]
-    small = [f"data={data}", f"data.root={folders / data}", "data.size=32"]
+    root = [f"data.root={folders / data}"] if "root" in OmegaConf.load(ROOT / f"conf/data/{data}.yaml") else []
+    small = [f"data={data}", *root, "data.size=32"]
     return small if data == "pairs" else [*small, "evaluation=pixels"]
 
 

@@ -14,13 +14,10 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from ganforge import evaluation as rooms
+import ganforge.data
+import ganforge.evaluation
 from ganforge.commands.sample import check_drawing, draw
-from ganforge.data.image_folder import ImageFolderData
-from ganforge.data.lattice import LatticeData
-from ganforge.data.mnist import MnistData
 from ganforge.data.module import DataModule
-from ganforge.data.pairs import PairsData
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
@@ -32,14 +29,13 @@ from ganforge.networks.layers import infer
 from ganforge.pictures import images
 from ganforge.pictures.tensors import to_unit
 from ganforge.runs import summary
+from ganforge.runs.classes import classes, named
 from ganforge.runs.generators import Generator, check_size, is_plain, load_generator
 
-# What a checkpoint may name; anything else in it is not built.
-DATA = {f"{kind.__module__}.{kind.__name__}": kind for kind in (ImageFolderData, LatticeData, MnistData, PairsData)}
 _BATCH = 64
 _MOST = 10**6  # pictures, resamples and the like that a checkpoint may ask for
 _FREE = ("seed", "split_seed", "cache_bytes")  # numbers that are no amounts of work
-METRIC_CLASSES = {f"ganforge.evaluation.{name}": getattr(rooms, name) for name in rooms.__all__}
+_METRIC = ("stages", "monitor", "update", "compute", "reset")
 
 
 class Folder(Dataset):
@@ -138,8 +134,18 @@ def of_run(
     return {**evaluation.compute("test"), "evaluation": evaluation.descriptions, "checkpoint": str(generator.path)}
 
 
+def known_data() -> dict[str, type]:
+    """Path -> class, of the data sets in `ganforge.data`."""
+    return classes(ganforge.data, lambda kind: issubclass(kind, DataModule) and kind is not DataModule)
+
+
+def known_metrics() -> dict[str, type]:
+    """Path -> class, of the metrics in `ganforge.evaluation`: see `ganforge.callbacks.Evaluation`."""
+    return classes(ganforge.evaluation, lambda kind: all(hasattr(kind, name) for name in _METRIC))
+
+
 def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
-    """The data module that a checkpoint names: one of DATA, with plain values. Raises UserError for anything else.
+    """The data module that a checkpoint names: one of `known_data`, with plain values; else UserError.
 
     It is read as in the training, but what is decoded is kept where it is by default: a checkpoint names no place to
     write to.
@@ -150,8 +156,12 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
         require(config.get(key) == card.get(key), f"{path}: data.{key} contradicts what it says of itself")
     if n is not None:
         config["n_test"] = n
-    kind = DATA.get(config.pop("_target_", None))
-    require(kind is not None, f"{path}: names data that is not built from a checkpoint ({', '.join(DATA)} are)")
+    known = known_data()
+    kind = known.get(config.pop("_target_"))
+    require(
+        kind is not None,
+        f"{path}: names data that is not built from a checkpoint; only those of ganforge.data are ({named(known)})",
+    )
     if "cache_dir" in config:
         config["cache_dir"] = str(_cache("pictures"))
     if "download" in config:
@@ -196,20 +206,20 @@ def _new_folder() -> Path:
 
 
 def rebuild_metrics(generator: Generator, fidelity: dict[str, Any] | None) -> dict[str, Any]:
-    """The metrics that a checkpoint names, of METRIC_CLASSES; or `Fidelity` with these settings alone."""
+    """The metrics that a checkpoint names, of `known_metrics`; or `Fidelity` with these settings alone."""
     if fidelity is not None:
         return {"fidelity": Fidelity(**fidelity, cache_dir=_cache("features"))}
     evaluation = generator.card["config"].get("evaluation")
     nodes = evaluation.get("metrics") if isinstance(evaluation, dict) else None
-    metrics = {}
+    metrics, known = {}, known_metrics()
     for name, node in nodes.items() if isinstance(nodes, dict) else ():
         target = node.get("_target_") if isinstance(node, dict) else None
         require(
             isinstance(target, str)
-            and target in METRIC_CLASSES
+            and target in known
             and is_plain({key: node[key] for key in node if key != "_target_"}),
-            f"{generator.path}: names the metric {reprlib.repr(target)}; only {', '.join(METRIC_CLASSES)} are built "
-            "from a checkpoint, with plain values; use --metrics",
+            f"{generator.path}: names the metric {reprlib.repr(target)}; only those of "
+            f"ganforge.evaluation are built from a checkpoint, with plain values ({named(known)}); use --metrics",
         )
         config = _settings(node, f"{generator.path}: its metric {name}")
         del config["_target_"]
@@ -218,7 +228,7 @@ def rebuild_metrics(generator: Generator, fidelity: dict[str, Any] | None) -> di
         if "cache_dir" in config:
             config["cache_dir"] = str(_cache("features"))
         try:
-            metrics[name] = METRIC_CLASSES[target](**config)
+            metrics[name] = known[target](**config)
         except TypeError as error:
             raise UserError(f"{generator.path}: its metric {name} does not fit this version ({error})") from error
     return metrics

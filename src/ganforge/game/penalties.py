@@ -92,7 +92,7 @@ class Penalties:
     def __call__(
         self, critic: Critic, real: Tensor, fake: Tensor, update: int, images_seen: int = 0
     ) -> dict[str, Tensor]:
-        """name -> weighted penalty at discriminator update `update` (from 0), (); none where it is not its turn."""
+        """name -> weighted penalty at discriminator update `update` (from 0), a scalar; none where not its turn."""
         if update % self.every:
             return {}
         return {

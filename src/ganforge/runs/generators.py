@@ -5,6 +5,7 @@ import reprlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ganforge.files import tensor_files
 from ganforge.files.folders import plain_name
 from ganforge.game.players import Output
 from ganforge.runs.checkpoint import LARGEST, find, load
+from ganforge.runs.classes import classes, named
 
 _MOST_SETTING = 2**16  # of a network: channels, layers, numbers of a latent
 _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least
@@ -56,18 +58,30 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
+def known_networks() -> dict[str, type]:
+    """Path -> class, of the networks in `ganforge.networks` that take or draw pictures; not of their layers."""
+
+    def fits(kind: type) -> bool:
+        return issubclass(kind, nn.Module) and not {"in_channels", "out_channels"}.isdisjoint(
+            signature(kind).parameters
+        )
+
+    return classes(networks, fits)
+
+
 def build_network(config: dict[str, Any], said: str) -> nn.Module:
-    """The network that a checkpoint's config names: one of `ganforge.networks`, of plain arguments and such networks.
+    """The network that a checkpoint's config names: one of `known_networks`, of plain arguments and such networks.
 
     Any other `_target_` raises UserError: a checkpoint from elsewhere is data, and must not choose what is run.
     """
     config = dict(config)
     target = config.pop("_target_", None)
-    known = {f"ganforge.networks.{name}": getattr(networks, name) for name in networks.__all__}
+    known = known_networks()
     near = "".join(f", did you mean {name}?" for name in get_close_matches(str(target), known, n=1))
     require(
         isinstance(target, str) and target in known,
-        f"{said} names {reprlib.repr(target)}{near}; only {', '.join(known)} are built from a checkpoint",
+        f"{said} names {reprlib.repr(target)}{near}; only those of ganforge.networks are built from a "
+        f"checkpoint: {named(known)}",
     )
     built = {}
     for name, value in config.items():
