@@ -107,7 +107,8 @@ def overrides_for(data: str, folders) -> list[str]:
         return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null"]
     if data == "mnist":
         return ["data=mnist", f"data.root={folders / 'mnist'}", "data.n_heldout=20", "evaluation=pixels"]
-    root = [f"data.root={folders / data}"] if "root" in OmegaConf.load(ROOT / f"conf/data/{data}.yaml") else []
+    settings = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/data/{data}.yaml"))
+    root = [f"data.root={folders / data}"] if "root" in settings else []
     small = [f"data={data}", *root, "data.size=32"]
     return small if data == "pairs" else [*small, "evaluation=pixels"]
 

@@ -15,7 +15,7 @@ from ganforge.runs import checkpoint
 TRANSLATION = [
     *TINY,
     "model.discriminator.base_channels=4",
-    "model.generator._target_=ganforge.networks.UNet",
+    "model/generator=unet",
     "model.accumulate=3",
     "model.ema_half_life=40",
 ]

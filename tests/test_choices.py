@@ -69,6 +69,10 @@ def test_nothing_composes_over_a_recipe(configured, experiment):
         ),
         (["model=sgan", "model/generator=resnet"], "use model/generator=dcgan or model/generator=mlp or"),
         (["model=sgan", "model/discriminator=r3gan"], "R3GANDiscriminator has no outputs and no norm; use model/d"),
+        (
+            ["model=r3gan", "model/optimizer=rmsprop"],
+            "RMSprop has no betas; use model/optimizer=adam or model/optimizer=",
+        ),
         (["model=wgan_gp", "model/discriminator=mlp"], "MLPDiscriminator has no norm; use model/discriminator=dcgan"),
     ],
 )

@@ -45,9 +45,9 @@ def test_every_model_trains_on_every_data_that_fits(configured, folders, tmp_pat
     assert returned == pytest.approx(results[monitor])
 
 
-@pytest.mark.parametrize("generator", ["ganforge.networks.UNet", "ganforge.networks.ResNetGenerator"])
+@pytest.mark.parametrize("generator", ["unet", "resnet"])
 def test_every_translator_trains(configured, folders, tmp_path, generator):
-    chosen = [f"model.generator._target_={generator}", "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32"]
+    chosen = [f"model/generator={generator}", "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32"]
     run(configured([*chosen, "model.generator.depth=3", *TINY_PIX2PIX]))
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 

@@ -131,7 +131,7 @@ def test_equal_seeds_give_equal_weights(configured, tmp_path):
     [
         (["data.size=102"], r"data.size=102 is not a multiple of 4 .*use 104"),
         (
-            ["data.size=100", "model.generator._target_=ganforge.networks.UNet"],
+            ["data.size=100", "model/generator=unet"],
             r"data.size=100 is not a multiple of 64 .*use 128",
         ),
         (["model.l1_weight=-1"], r"model.l1_weight=-1"),
@@ -223,6 +223,9 @@ def test_help_explains_groups_and_choices(tmp_path):
         "data: image_folder, lattice, mnist, pairs",
         "model: cgan, dcgan, gan, hinge, lsgan, pix2pix",
         "model/augment: ada, diff, none",
+        "model/generator: dcgan, mlp, r3gan, resnet, unet",
+        "model/objective: hinge, least_squares, minimax",
+        "model/optimizer: adam, adamw, rmsprop",
         "experiment: celeba64, lattice_kagome_only",
         "ckpt_path",
     ):

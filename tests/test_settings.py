@@ -41,6 +41,11 @@ def train(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
         ("trainr=gpu", r"trainr: .* did you mean trainer\?"),
         ("model/augmnt=ada", r"model/augmnt: .* did you mean model/augment\?"),
         ("model=dcgan model.augment=ada", r"model\.augment=ada: .*: model/augment=ada"),
+        ("model/generator=unett", r"model/generator=unett: .* did you mean unet\? Choices: dcgan, mlp, r3gan, .*"),
+        (
+            "model.objective.path=ganforge.objectives.hinge",
+            r"model\.objective\.path=.*: .* written model/objective=hinge",
+        ),
         ("model=pix2pixx", r"model=pix2pixx: .* did you mean pix2pix\? Choices: cgan, dcgan, gan, .*"),
         ("-m model=gan,dcgann", r"model=dcgann: .* did you mean dcgan\? Choices: .*"),
         ("logger=[csvv]", r"logger=csvv: .* did you mean csv\? Choices: csv, tensorboard, wandb"),
@@ -116,6 +121,8 @@ def test_hydras_own_options_answer(tmp_path):
         ("model=dcgan model/augment=", {"model/augment=ada", "model/augment=diff", "model/augment=none"}),
         ("model=dcgan model.label_", {"model.label_flip=", "model.label_smoothing="}),
         ("trainer.prof", {"trainer.profiler="}),
+        ("model/obj", {"model/objective="}),
+        ("model/generator=r", {"model/generator=r3gan", "model/generator=resnet"}),
     ],
 )
 def test_tab_completes_groups_choices_and_settings(tmp_path, typed, offered):

@@ -257,7 +257,8 @@ def test_pictures_are_bounded_and_of_formats_that_browsers_show(tmp_path, page, 
 
 def test_a_command_of_a_report_runs_no_code_of_someone_else(tmp_path, page):  # noqa: F811
     run = make(tmp_path / "run", state="interrupted")
-    own = ["seed=7", "model.generator._target_=ganforge.networks.ResNetGenerator", "data.root=/a b;c"]
+    rate = "model.penalties.r1._target_=ganforge.game.schedules.Cosine"
+    own = ["seed=7", "model/generator=resnet", rate, "data.root=/a b;c"]
     (run / ".hydra/overrides.yaml").write_text(json.dumps(own))
     command = f"python train.py {shlex.join([*own, f'hydra.run.dir={run}', 'resume=true'])}"
     assert command in page(run).text

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -43,28 +42,29 @@ def check_parts(config: DictConfig) -> None:
     """
     chosen = HydraConfig.get().runtime.choices
     saved = {output.network for output in hydra.utils.get_class(config.model._target_).outputs.values()}
-    for name, node in config.model.items():
-        if name in saved and not str(node.get("_target_")).startswith("ganforge."):
+    for name in config.model:
+        group = next((f"model/{part}" for part in (name, name.rpartition("_")[0]) if f"model/{part}" in chosen), None)
+        node = OmegaConf.select(config.model, name, throw_on_resolution_failure=False)
+        if group is None or not OmegaConf.is_dict(node) or "_target_" not in node:
+            continue
+        if name in saved and not str(node._target_).startswith("ganforge."):
             continue  # whether a checkpoint can hold it is said first, of its card
         reason = _misfit(node)
-        if reason is None:
-            continue
-        group = f"model/{name}"
-        fitting = [other for other in _choices(group) if _fits(group, other)]
-        if chosen.get(group) in fitting:
-            continue  # a setting that the user gave is wrong, of which its class says more
+        fitting = [] if reason is None else [other for other in _choices(group) if _fits(group, other, name)]
+        if reason is None or chosen[group] in fitting:
+            continue  # or a setting that the user gave is wrong, of which its class says more
         use = f"use {group}={f' or {group}='.join(fitting)}" if fitting else "choose another model or other data"
         raise UserError(
-            f"{group}={chosen.get(group)} does not fit model={chosen['model']} with data={chosen['data']}: {reason}; "
-            f"{use}"
+            f"{group}={chosen[group]} does not fit model={chosen['model']} with data={chosen['data']}: {reason}; {use}"
         )
 
 
-def _misfit(node: Any) -> str | None:
+def _misfit(node: DictConfig) -> str | None:
     """Why an object cannot be built from its settings in this config, as far as their names tell."""
-    if not OmegaConf.is_dict(node) or "_target_" not in node or node.get("_partial_"):
-        return None
-    kind = hydra.utils.get_object(node._target_)
+    try:
+        kind = hydra.utils.get_object(node._target_)
+    except (ImportError, ValueError):
+        return None  # Hydra says so
     parameters = inspect.signature(kind).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
@@ -80,12 +80,12 @@ def _misfit(node: Any) -> str | None:
     return None
 
 
-def _fits(group: str, choice: str) -> bool:
-    """Whether this job could be run with another choice of a part."""
-    part = group.replace("/", ".")
-    kept = [o for o in HydraConfig.get().overrides.task if not o.lstrip("+~").startswith((f"{group}=", f"{part}."))]
+def _fits(group: str, choice: str, name: str) -> bool:
+    """Whether model.NAME of this job could be built with another choice of its group."""
+    own = (f"{group}=", f"model.{name}.")
+    kept = [override for override in HydraConfig.get().overrides.task if not override.lstrip("+~").startswith(own)]
     try:
-        return _misfit(OmegaConf.select(_composed([*kept, f"{group}={choice}"]), part)) is None
+        return _misfit(_composed([*kept, f"{group}={choice}"]).model[name]) is None
     except (HydraException, OmegaConfBaseException):
         return False
 

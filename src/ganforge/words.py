@@ -203,8 +203,9 @@ def _unknown_setting(name: str, tree: DictConfig | None, hint: str = "") -> str:
 
 
 def _choices_called(name: str) -> list[str]:
-    """Such as model=dcgan for dcgan."""
-    return [f"{group}={name}" for group, names in choices().items() if name in names and not group.endswith("base")]
+    """Such as model=dcgan for dcgan; parts of a model only where nothing whole has this name."""
+    groups = [group for group, names in choices().items() if name in names and not group.endswith("base")]
+    return [f"{group}={name}" for group in [group for group in groups if "/" not in group] or groups]
 
 
 def _meant(names: Sequence[str]) -> str:

@@ -140,7 +140,7 @@ def known_data() -> dict[str, type]:
 
 
 def known_metrics() -> dict[str, type]:
-    """Path -> class, of the metrics in `ganforge.evaluation`: see `ganforge.callbacks.Evaluation`."""
+    """Path -> class, of the metrics in `ganforge.evaluation`: see `ganforge.evaluation.running.RunningMetrics`."""
     return classes(ganforge.evaluation, lambda kind: all(hasattr(kind, name) for name in _METRIC))
 
 
