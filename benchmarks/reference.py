@@ -24,8 +24,8 @@ from torch.utils.data import Dataset
 
 from ganforge import CONF
 from ganforge.data.module import DataModule
-from ganforge.experiment import quiet
 from ganforge.hardware.choice import precision
+from ganforge.settings import quiet
 
 
 class Noise(Dataset):

@@ -31,9 +31,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganforge import CONF
 from ganforge.callbacks import Progress
-from ganforge.experiment import quiet
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.processes import launch
+from ganforge.settings import quiet
 
 WARMUP = 3
 SIDE = 8192  # of the matrices

@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader
 from ganforge import CONF
 from ganforge.callbacks import Progress
 from ganforge.data.module import EpochBatches
-from ganforge.experiment import quiet
 from ganforge.hardware.choice import arguments, precision
+from ganforge.settings import quiet
 from ganforge.systems import Pix2Pix
 
 

@@ -5,7 +5,6 @@ import shlex
 import signal
 import sys
 import time
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +169,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     begins_as = initial.find(config, resumed)
     if resumed is None:
         _note(config, state="running", error=None)
-    quiet()
+    settings.quiet()
     settings.apply(config)
     hardware.check_trainer(config.trainer)
     require(isinstance(config.seed, int) and config.seed >= 0, f"seed={config.seed}: a whole number, 0 or more")
@@ -341,18 +340,3 @@ def _overrides() -> list[str]:
     """This job's overrides as one types them in a shell, without the checkpoint it began from."""
     overrides = HydraConfig.get().overrides.task
     return [shlex.quote(override) for override in overrides if not override.startswith(("ckpt_path=", "resume="))]
-
-
-def quiet() -> None:
-    settings.verbose(HydraConfig.get().verbose if HydraConfig.initialized() else False)
-    for message in (
-        ".*does not have many workers.*",  # drawn on the fly or cached
-        ".*smaller than the logging interval.*",
-        ".*exists and is not empty.*",
-        ".*in eval mode at the start of training.*",  # the moving average of the generator
-        ".*treespec, LeafSpec.*",
-        ".*sync_dist=True.*",  # metrics gather their sums themselves: every process logs the same numbers
-        ".*dirpath has changed.*",  # a run is resumed in a folder of its own
-        ".*dataloader is not resumable.*",  # the batches go on where they were: EpochBatches
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -1,10 +1,12 @@
 """Settings that change others: debug, trainer.deterministic, trainer.profiler, hydra.verbose. Imports nothing heavy."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganforge.errors import require
@@ -31,6 +33,22 @@ DEBUG_BATCHES = 2
 PROFILERS = {"simple": "SimpleProfiler", "advanced": "AdvancedProfiler", "pytorch": "PyTorchProfiler"}
 
 RECORDED_STEPS = 10  # by the PyTorch profiler, which keeps every operation
+
+
+def quiet() -> None:
+    """What libraries say that is no news here is not said; details where `hydra.verbose` asks for them."""
+    verbose(HydraConfig.get().verbose if HydraConfig.initialized() else False)
+    for message in (
+        ".*does not have many workers.*",  # drawn on the fly or cached
+        ".*smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*in eval mode at the start of training.*",  # the moving average of the generator
+        ".*treespec, LeafSpec.*",
+        ".*sync_dist=True.*",  # metrics gather their sums themselves: every process logs the same numbers
+        ".*dirpath has changed.*",  # a run is resumed in a folder of its own
+        ".*dataloader is not resumable.*",  # the batches go on where they were: EpochBatches
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def apply(config: DictConfig) -> None:

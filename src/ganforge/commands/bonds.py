@@ -6,10 +6,18 @@ from pathlib import Path
 import networkx
 import numpy as np
 
+from ganforge.errors import require
 from ganforge.lattice import Network, find_sites, read
 from ganforge.lattice.ink import SMALLEST
 
-__all__ = ["SMALLEST", "between", "write"]
+
+def check_size(height: int, width: int) -> None:
+    """Raise UserError for a picture that networks are not read from."""
+    require(
+        min(height, width) >= SMALLEST,
+        f"a picture of {width}×{height} px: networks are read from {SMALLEST}×{SMALLEST} px or more; give larger "
+        "pictures, or leave out --full-size",
+    )
 
 
 def between(source: np.ndarray, generated: np.ndarray, factors: np.ndarray) -> Network:

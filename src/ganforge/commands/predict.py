@@ -55,11 +55,8 @@ def predict(
     written = [file for files in targets.values() for file in files]
     _check_targets(output, written, overwrite)
     for height, width in dict.fromkeys(shapes.values()) if full_size else [(size, size)]:
-        require(
-            not reads_networks or min(height, width) >= bonds.SMALLEST,
-            f"a picture of {width}×{height} px: networks are read from {bonds.SMALLEST}×{bonds.SMALLEST} px or more; "
-            "give larger pictures, or leave out --full-size",
-        )
+        if reads_networks:
+            bonds.check_size(height, width)
         check_size(generator, (1, channels, height, width), said=f"a picture of {width}×{height} px")
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")

@@ -8,27 +8,22 @@ from typing import Any, ClassVar
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ganforge.errors import require
+from ganforge.game import averages
 from ganforge.game.players import Output, Player
 from ganforge.game.safeguard import Safeguard
-from ganforge.game.schedules import Strength, at, extremes
+from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
-from ganforge.runs import randomness
-from ganforge.runs.checkpoint import is_resumable
-from ganforge.systems import breakdown
+from ganforge.systems import breakdown, saved
+from ganforge.systems.batches import Batch, Images, Terms, channels_last, detached, length
 from ganforge.systems.rows import Rows
 
-RAMP_UP = 0.08  # of the images seen: the longest half-life of a moving average
 _DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
-
-Batch = dict[str, Tensor]
-Images = dict[str, Tensor]
-Terms = dict[str, Tensor]
 
 
 class Adversarial(pl.LightningModule):
@@ -115,7 +110,7 @@ class Adversarial(pl.LightningModule):
         """
         world, rank = self.trainer.world_size, self.global_rank
         generator = np.random.default_rng([self.seed, self.images_seen, _DRAWN])
-        rows = generator.standard_normal((_length(batch) * world, *shape), dtype=np.float32)
+        rows = generator.standard_normal((length(batch) * world, *shape), dtype=np.float32)
         mine = torch.from_numpy(rows[rank::world])
         # Only from pinned memory the copy does not wait for the device.
         return (mine.pin_memory() if self.on_gpu else mine).to(self.device, non_blocking=True)
@@ -132,8 +127,8 @@ class Adversarial(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         batch = self.draw(batch)
-        self.images_seen += _length(batch) * self.trainer.world_size
-        self._window.append(_channels_last(batch))
+        self.images_seen += length(batch) * self.trainer.world_size
+        self._window.append(channels_last(batch))
         if len(self._window) < self.accumulate and not self.trainer.is_last_batch:
             return
         batches, self._window = self._window, []
@@ -144,7 +139,7 @@ class Adversarial(pl.LightningModule):
         for player in moving:
             bad = self._move(player, batches, images)
             _restore(before, bad)
-            self._update_averages(player, sum(map(_length, batches)) * self.trainer.world_size * player.every)
+            self._update_averages(player, sum(map(length, batches)) * self.trainer.world_size * player.every)
         if self._scaler is not None:
             self._scaler.update()  # once for all: its state counts iterations
         if (batch_index + 1) % self.trainer.log_every_n_steps < len(batches):
@@ -175,11 +170,11 @@ class Adversarial(pl.LightningModule):
             group["lr"] = rate * factor
         optimizer.zero_grad()
         noted = self.rows.mark()
-        total, means = sum(map(_length, batches)), {}
+        total, means = sum(map(length, batches)), {}
         with self._alone(player):
             for batch, drawn in zip(batches, images, strict=True):
-                share = _length(batch) / total
-                terms = getattr(self, f"{player.name}_losses")(batch, drawn if player.draws else _detached(drawn))
+                share = length(batch) / total
+                terms = getattr(self, f"{player.name}_losses")(batch, drawn if player.draws else detached(drawn))
                 self.manual_backward(sum(terms.values()) * share)
                 for name, term in terms.items():
                     means[name] = means.get(name, 0) + term.detach().float() * share
@@ -217,19 +212,12 @@ class Adversarial(pl.LightningModule):
             for parameter in paused:
                 parameter.requires_grad_(True)
 
-    @torch.no_grad()
     def _update_averages(self, player: Player, images: int) -> None:
         """images: seen since the player's last update, over all ranks."""
-        names = [name for name in player.networks if getattr(self, f"{name}_ema", None) is not None]
-        if not names:
-            return
-        half_life = min(at(self.ema_half_life, self.images_seen), RAMP_UP * self.images_seen)
-        decay = 0.5 ** (images / max(half_life, 1e-8))
-        for name in names:
-            average, network = getattr(self, f"{name}_ema"), getattr(self, name)
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-            for kept, value in zip(average.buffers(), network.buffers(), strict=True):
-                kept.copy_(value)
+        for name in player.networks:
+            average = getattr(self, f"{name}_ema", None)
+            if average is not None:
+                averages.update(average, getattr(self, name), self.ema_half_life, images, self.images_seen)
 
     def _statistics(self) -> list[tuple[Tensor, Tensor]]:
         """Statistics and the like, and what they are now."""
@@ -311,48 +299,25 @@ class Adversarial(pl.LightningModule):
         breakdown.check(self, {"state_dict": self.state_dict()})
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        return self.infer(_channels_last(batch))
+        return self.infer(channels_last(batch))
 
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        return self.infer(_channels_last(batch))
+        return self.infer(channels_last(batch))
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        if self._resumed is None:
-            return
-        states, self._resumed = self._resumed, None
-        # A rank that there was not begins with the numbers of the first: every rank logs the same ones.
-        mine = states[self.global_rank if self.global_rank < len(states) else 0]
-        self.rows.load_state_dict(mine["rows"], self.device)
-        if self.global_rank < len(states):
-            randomness.restore(mine["randomness"])
+        if self._resumed is not None:
+            saved.go_on(self, self._resumed)
+            self._resumed = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.rows.check()
         breakdown.check(self, checkpoint)
         for logger in self.loggers:
             logger.save()  # the rows that this checkpoint counts on must outlive a power cut too
-        if self.safeguard is not None:
-            self.skipped_updates = int(self.safeguard.skipped)
-        counters = {name: getattr(self, name) for name in ("images_seen", "turns", "updates", "skipped_updates")}
-        checkpoint["ganforge"] = {**self.card, **copy.deepcopy(counters)}
-        if not is_resumable(checkpoint):
-            del checkpoint["loops"]
-            return
-        mine = {"rows": self.rows.state_dict(), "randomness": randomness.state()}
-        ranks: list[Any] = [mine] * self.trainer.world_size
-        if self.trainer.world_size > 1:
-            distributed.all_gather_object(ranks, mine)
-        checkpoint["ganforge_state"] = ranks
+        saved.save(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        card = checkpoint["ganforge"]
-        self.images_seen, self.turns, self.skipped_updates = (
-            card[name] for name in ("images_seen", "turns", "skipped_updates")
-        )
-        self.updates = dict(card["updates"])
-        for player, states in zip(self.players, checkpoint.get("optimizer_states", ()), strict=False):
-            _check_moments(self.parameters_of(player), states["state"])
-        self._resumed = checkpoint.get("ganforge_state")
+        self._resumed = saved.load(self, checkpoint)
 
 
 def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
@@ -360,18 +325,6 @@ def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
     all leave the update out alike, without an exchange of their own.
     """
     gradients[0].add_(sum(terms.values()) * 0)
-
-
-def _check_moments(parameters: list[nn.Parameter], states: Mapping[int, Mapping[str, Any]]) -> None:
-    """Raise ValueError for moments of other shapes and types than their weights: fused optimizers do not look."""
-    for index, moments in states.items():
-        weight = parameters[index]
-        for name, value in moments.items():
-            if not isinstance(value, Tensor):
-                continue
-            shape = () if name == "step" else weight.shape
-            if value.shape != shape or not value.is_floating_point() or (shape and value.dtype != weight.dtype):
-                raise ValueError(f"{name} {list(value.shape)} of an optimizer, for a weight {list(weight.shape)}")
 
 
 @torch.no_grad()
@@ -390,21 +343,5 @@ def _unchanged(networks: Iterable[nn.Module]) -> Iterator[None]:
         yield
 
 
-def _detached(images: Images) -> Images:
-    return {name: image.detach() for name, image in images.items()}
-
-
-def _channels_last(batch: Batch) -> Batch:
-    # Convolutions run faster on images in this memory format, on the CPU in bf16 about twice as fast.
-    return {
-        name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-        for name, value in batch.items()
-    }
-
-
 def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:
     """Of gradients, where there is one process."""
-
-
-def _length(batch: Batch) -> int:
-    return len(next(iter(batch.values())))

@@ -16,7 +16,7 @@ from ganforge.game.objectives import Objective
 from ganforge.game.penalties import Penalties
 from ganforge.game.players import Output
 from ganforge.game.stabilizers import InputNoise
-from ganforge.systems.adversarial import Batch, Images, Terms
+from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 
 Critic = Callable[[Tensor, Tensor | None], Tensor]

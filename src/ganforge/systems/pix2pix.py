@@ -9,7 +9,7 @@ from ganforge.errors import require
 from ganforge.game.objectives import Objective
 from ganforge.game.players import Output
 from ganforge.networks.layers import NORM_MODES, infer
-from ganforge.systems.adversarial import Batch, Images, Terms
+from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ganforge.errors import require
-from ganforge.systems.adversarial import Batch, Images, Terms
+from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.latent import LatentGAN
 
 
