@@ -8,10 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageFile
 
 from ganforge.errors import UserError
-from ganforge.pictures import images
+from ganforge.pictures import images, tensors
 
 
 def save(path, array, **options):
@@ -321,3 +322,14 @@ def test_formats_that_run_programs_are_not_opened(tmp_path):
     assert Image.open(tmp_path / "x.png").format == "EPS"  # for which Pillow starts Ghostscript
     with pytest.raises(UserError, match=r"x\.png: does not decode \(not a picture"):
         images.read(tmp_path / "x.png", 3)
+
+
+def test_tensors_and_arrays_mean_the_same_by_a_number():
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    unit = tensors.to_unit(levels)
+    assert torch.equal(unit, torch.from_numpy(images.to_unit(levels.numpy().transpose(1, 2, 0))))
+    assert unit.min() == -1 and unit.max() == 1 and torch.equal(tensors.from_unit(unit), levels)
+    assert tensors.from_unit(torch.tensor([-1.2, 7.0])).tolist() == [0, 255]
+    floats = levels.float()
+    tensors.to_unit(floats)
+    assert torch.equal(floats, levels.float())  # left as it was
