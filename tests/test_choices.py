@@ -3,7 +3,9 @@
 import re
 
 import pytest
+import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.errors import UserError
@@ -99,6 +101,45 @@ def test_what_cannot_translate_is_one_sentence(configured, folders, override, se
     with pytest.raises(SystemExit) as stopped:
         start(configured([override, *overrides_for("pairs", folders)]))
     assert sentence in stopped.value.code and "\n" not in stopped.value.code
+
+
+class Deaf(nn.Module):
+    """A discriminator that is told no class."""
+
+    def __init__(self, *, in_channels: int, size: int):
+        super().__init__()
+        self.linear = nn.Linear(in_channels * size * size, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.linear(images.flatten(1)).squeeze(1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["model=sgan", "model.discriminator.outputs=1"], "DCGANDiscriminator returns 1 for each picture, and Semi"),
+        (["model=sgan", "model.discriminator.outputs=3"], "returns 3 for each picture, and SemiSupervisedGAN takes 2"),
+        (["model=wgan", "model.discriminator.outputs=2"], "returns 2 for each picture, and LatentGAN takes 1 for each"),
+        (["model=dcgan", "model.discriminator.size=64"], "model.discriminator: DCGANDiscriminator takes no such pict"),
+        (["model=dcgan", "model.discriminator._target_=test_choices.Deaf"], "test_choices.Deaf has no such setting"),
+    ],
+)
+def test_a_discriminator_that_returns_something_else_is_one_sentence(
+    configured, folders, tmp_path, overrides, sentence
+):
+    with pytest.raises(SystemExit) as stopped:
+        start(configured([*overrides_for("image_folder", folders), "data.batch_size=2", *overrides]))
+    assert sentence in stopped.value.code and "\n" not in stopped.value.code
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_a_discriminator_that_is_told_no_class_is_one_sentence(configured, folders):
+    config = configured([*overrides_for("image_folder", folders), "data.batch_size=2", "model=cgan"])
+    config.model.discriminator = {"_target_": "test_choices.Deaf", "in_channels": 3, "size": 32}
+    with pytest.raises(
+        UserError, match=r"^model\.discriminator: Deaf takes no such pictures or classes \(.*positional"
+    ):
+        run(config)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from ganforge.callbacks.interrupt import SIGNALS
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
-from ganforge.fitting import check_match, check_parts
+from ganforge.fitting import check_logits, check_match, check_parts
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
 from ganforge.runs import checkpoint, initial, resume, status, summary
@@ -195,6 +195,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     if rank_zero_only.rank == 0:
         folders.remove_unfinished(run_dir)
     model = build_model(config.model, card)
+    check_logits(model, data)
     if begins_as is not None:
         card["initial_weights"] = initial.load_weights(
             begins_as, model.state_dict(), model.network_names, model.averaged

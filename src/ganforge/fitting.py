@@ -1,18 +1,22 @@
-"""Whether what was chosen fits together: data to a model, networks to a model and its data."""
+"""Whether what was chosen fits together: data to a model, the parts of a model to it and its data."""
 
 import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from torch.func import functional_call
 
 from ganforge import CONF
 from ganforge.data.module import DataModule
-from ganforge.errors import UserError
+from ganforge.errors import UserError, require
+from ganforge.files.tensor_files import first_line
+from ganforge.systems import Adversarial, LatentGAN
 from ganforge.words import choices
 
 # What a user can do where data lack something that they could provide.
@@ -57,6 +61,38 @@ def check_parts(config: DictConfig) -> None:
         raise UserError(
             f"{group}={chosen[group]} does not fit model={chosen['model']} with data={chosen['data']}: {reason}; {use}"
         )
+
+
+@torch.no_grad()
+def check_logits(model: Adversarial, data: DataModule) -> None:
+    """Raise UserError where a discriminator takes no pictures of the data, or does not return what the loss takes.
+
+    Of GANs from noise. Computed on shapes alone.
+    """
+    if not isinstance(model, LatentGAN):
+        return
+    images = torch.empty(2, data.channels["channels"], data.size, data.size, device="meta")
+    label = model.label({"label": torch.zeros(2, dtype=torch.int64, device="meta")})
+    network, wanted = model.discriminator, model.logits_shape(len(images), len(data.class_names))
+    name = type(network).__name__
+    try:
+        weights = {name: value.to("meta") for name, value in network.state_dict().items()}
+        shape = tuple(functional_call(network, weights, (images, label)).shape)
+    except NotImplementedError:
+        return  # an operation that needs numbers
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise UserError(
+            f"model.discriminator: {name} takes no such pictures or classes ({first_line(error)})"
+        ) from error
+    require(
+        shape == wanted,
+        f"model.discriminator: {name} returns {_form(shape)}, and {type(model).__name__} takes {_form(wanted)}; "
+        "model.discriminator.outputs is the number of classes for a semi-supervised GAN, and 1 for others",
+    )
+
+
+def _form(shape: tuple[int, ...]) -> str:
+    return f"{' x '.join(map(str, shape[1:])) or '1'} for each picture"
 
 
 def _misfit(node: DictConfig) -> str | None:

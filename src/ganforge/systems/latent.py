@@ -87,6 +87,10 @@ class LatentGAN(TwoPlayers):
         """The discriminator's logits (B,) for "real", float32."""
         return self.discriminator(images, label).float()
 
+    def logits_shape(self, pictures: int, classes: int) -> tuple[int, ...]:
+        """What the discriminator must return for so many pictures of data with so many classes."""
+        return (pictures,)
+
     def d_losses(self, batch: Batch, images: Images) -> Terms:
         self._compared = (images["fake"], batch["image"])
         real, fake = self.seen(batch["image"], real=True), self.seen(images["fake"], real=False)

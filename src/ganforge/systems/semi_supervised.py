@@ -34,6 +34,9 @@ class SemiSupervisedGAN(LatentGAN):
         """(B,): positive where the images look like one of the classes."""
         return self.discriminator(images).float().logsumexp(dim=1)
 
+    def logits_shape(self, pictures: int, classes: int) -> tuple[int, ...]:
+        return (pictures, classes)
+
     def d_losses(self, batch: Batch, images: Images) -> Terms:
         terms = super().d_losses(batch, images)
         labelled = batch.get("labelled_image", batch["image"])
