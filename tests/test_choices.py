@@ -11,6 +11,7 @@ from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
 from ganforge.words import check_arguments, choices
+from test_settings import train
 
 PARTS = [group for group in choices() if group.startswith("model/") and group != "model/base"]
 
@@ -101,6 +102,19 @@ def test_what_cannot_translate_is_one_sentence(configured, folders, override, se
     with pytest.raises(SystemExit) as stopped:
         start(configured([override, *overrides_for("pairs", folders)]))
     assert sentence in stopped.value.code and "\n" not in stopped.value.code
+
+
+def test_train_py_says_what_fits_also_of_ones_own_folder(folders, tmp_path):
+    """Within Hydra's main(), which composes with the folders that were added to it."""
+    own = tmp_path / "own"
+    (own / "data").mkdir(parents=True)
+    (own / "data/mine.yaml").write_text("defaults: [lattice, _self_]\nsize: 64\n")
+    pictures = overrides_for("image_folder", folders)
+    shown = train("--config-dir", str(own), "model=cgan", "model/discriminator=patchgan", *pictures, cwd=tmp_path)
+    assert shown.stderr.startswith("error: model/discriminator=patchgan does not fit model=cgan")
+    assert shown.stderr.endswith("model/discriminator=mlp or model/discriminator=r3gan\n")
+    shown = train("--config-dir", str(own), *pictures, cwd=tmp_path)
+    assert shown.stderr.endswith("use data=lattice or data=mine or data=pairs\n")
 
 
 class Deaf(nn.Module):

@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import hydra
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -132,7 +134,8 @@ def _provides(data: str) -> frozenset[str]:
 
 def _composed(overrides: Iterable[str]) -> DictConfig:
     """The config of train.py with other overrides, from the folders that this job's config was made of."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    running = GlobalHydra.instance().is_initialized()  # within train.py
+    with nullcontext() if running else hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         others = ",".join(f"file://{folder}" for folder in _folders()[1:])
         return hydra.compose("train", overrides=[*overrides, f"hydra.searchpath=[{others}]"])
 
