@@ -111,9 +111,8 @@ def main() -> None:
             folder = root / name.replace(" ", "_")
             chosen = [setting.format(source=root / "source", n=options.freeze) for setting in more]
             train(folder, options, options.target, options.images, options.few, *chosen)
-            found = [
-                distance(file, real, features, options) for file in sorted(folder.glob("checkpoints/epoch_*.ckpt"))
-            ]
+            files = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
+            found = [distance(file, real, features, scale, options) for file in files]
             print(f"{name:12}", *(f"{seen:7,} images: {value:7.1f}" for seen, value in found), flush=True)
 
 
