@@ -104,6 +104,7 @@ def main() -> None:
     features = Features(options.weights)
     pictures = ImageFolderData(root=options.target, val_fraction=0, size=options.size).real("train")
     real = features(torch.stack([pictures[index] for index in range(len(pictures))]))
+    scale = real.square().mean().rsqrt()  # the cubic kernel sees nothing but the largest features
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         train(root / "source", options, options.source, options.source_images, None)
