@@ -614,7 +614,7 @@ def test_a_job_refuses_to_look_for_the_wrong_end(configured, study, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
 def test_further_processes_of_a_run_end_with_the_first():
     child = (
-        "import time; from ganforge.sweeps.jobs import stop_with_parent; stop_with_parent();"
+        "import time; from ganforge.hardware.processes import stop_with_parent; stop_with_parent();"
         "print('up', flush=True); time.sleep(60)"
     )
     parent = (

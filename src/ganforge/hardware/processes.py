@@ -1,7 +1,11 @@
-"""Which of the processes of a run this one is, by what started them. Imports nothing heavy."""
+"""Which of the processes of a run this one is, by what started them, and when it ends. Imports nothing heavy."""
 
 import os
+import signal
+import sys
 from typing import NamedTuple
+
+SWEEP = "GANFORGE_SWEEP"  # set for every job of a sweep: its folder
 
 
 class Launch(NamedTuple):
@@ -41,3 +45,16 @@ def rank() -> int:
         return started.rank
     # Lightning starts the further processes of a machine with LOCAL_RANK set.
     return int(os.environ.get("LOCAL_RANK", 0)) or int(os.environ.get("NODE_RANK", 0))
+
+
+def stop_with_parent() -> None:
+    """Of a job: be stopped, with a checkpoint, when the process that sweeps is gone; of a further process of a run that
+    Lightning started: end with the first one, which alone writes. Known to Linux alone.
+    """
+    further = "LOCAL_RANK" in os.environ
+    if sys.platform != "linux" or (launch() is not None if further else SWEEP not in os.environ):
+        return
+    import ctypes
+
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL if further else signal.SIGTERM)

@@ -15,7 +15,6 @@ from ganforge.files import lock, untrusted
 from ganforge.files.folders import make_writable
 from ganforge.hardware import processes
 from ganforge.runs import status
-from ganforge.sweeps.jobs import stop_with_parent
 
 # Settings that say how a run is started, not what it is.
 STARTING = ("resume", "ckpt_path", "run_dir")
@@ -29,7 +28,7 @@ class Preflight(Callback):
     """Ends with one sentence where the run's folder cannot be written, or already holds a run."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        stop_with_parent()
+        processes.stop_with_parent()
         HydraConfig.instance().set_config(config)  # the folder's name is made of the choices
         shared = share_folder(config)
         take_folder(config, "hydra.run.dir", newest_unfinished, "run", may_be_renamed=not shared)

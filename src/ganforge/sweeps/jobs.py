@@ -19,11 +19,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
 from ganforge.errors import require
-from ganforge.hardware.processes import launch
+from ganforge.hardware.processes import SWEEP
 from ganforge.runs import status
 
-# Set for every job: the folder of its sweep.
-VARIABLE = "GANFORGE_SWEEP"
 INTERRUPTED = 130
 # How a sweep is run, not what its jobs are.
 OWN = re.compile(r"[+~]*(resume|launcher)(\.|=|$)")
@@ -68,7 +66,7 @@ class JobProcess:
         command += [override for override in hydra.overrides.hydra if not OWN_OF_HYDRA.match(override)]
         command += [f"hydra.run.dir={quoted(folder)}", *resume]
         print(f"\n{'going on with' if resume else 'job'} {folder.name}", flush=True)
-        environment = {**os.environ, VARIABLE: str(folder.parent)}
+        environment = {**os.environ, SWEEP: str(folder.parent)}
         process = subprocess.Popen(command, cwd=hydra.runtime.cwd, env=environment)
         RUNNING.append(process)
         code, late = _wait(process, folder, None if self.timeout is None else 60 * self.timeout)
@@ -127,19 +125,6 @@ def empty(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def stop_with_parent() -> None:
-    """Of a job: be stopped, with a checkpoint, when the process that sweeps is gone; of a further process of a run that
-    Lightning started: end with the first one, which alone writes. Known to Linux alone.
-    """
-    further = "LOCAL_RANK" in os.environ
-    if sys.platform != "linux" or (launch() is not None if further else VARIABLE not in os.environ):
-        return
-    import ctypes
-
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL if further else signal.SIGTERM)
 
 
 def quoted(value: Any) -> str:

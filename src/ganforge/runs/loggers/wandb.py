@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from ganforge.errors import UserError, require
 from ganforge.files import untrusted
 from ganforge.files.folders import replace
+from ganforge.hardware.processes import SWEEP
 from ganforge.runs.loggers.media import MediaLogger
 from ganforge.runs.loggers.rows import whole_rows
 
@@ -51,7 +52,7 @@ class RunWandB(MediaLogger):
         self.save_dir, self.folder, self.best_checkpoint = folder, Path(folder), best_checkpoint
         self.options = {"project": project, "entity": entity, "name": name, "group": group, "mode": mode}
         self.tags = list(tags)
-        sweep = os.environ.get("GANFORGE_SWEEP")
+        sweep = os.environ.get(SWEEP)
         if sweep:
             self.options |= {"group": group or Path(sweep).name, "name": f"{name} {self.folder.name}"}
         self._run: wandb.Run | None = None
