@@ -164,3 +164,26 @@ def test_mistakes_are_one_sentence(folder, capsys, options, message):
 def test_a_filter_of_nothing_is_refused():
     with pytest.raises(UserError):
         select([], ["=3"])
+
+
+def test_a_narrow_terminal_shows_what_differs(tmp_path, capsys, monkeypatch):
+    """Long names by their ends, settings while there is room, and each measure in a table of its own."""
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "a/" + "very_" * 8
+    for number, (monitor, mode) in enumerate([("val/l1", "min"), ("val/l1", "min"), ("val/is/mnist_cnn", "max")]):
+        config = (
+            f"seed: {number}\nmodel: {{optimizer_g: {{lr: 0.{number}}}, latent_dim: {number}, label_flip: 0.{number}}}"
+        )
+        write(tmp_path / f"{long}{number}", config, score=0.5 + number, monitor=monitor, mode=mode, state="finished")
+    assert main(["runs", str(tmp_path), "--sort", "-score"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    heads = [line for line in shown.splitlines() if "state" in line]
+    assert ["val/l1" in line for line in heads] == [False, True] or ["val/l1" in line for line in heads] == [
+        True,
+        False,
+    ]
+    rows = [line.split() for line in shown.splitlines() if "finished" in line]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert sorted(row[1][-2:] for row in rows) == ["_0", "_1", "_2"] and all(row[1][0] == "…" for row in rows)
+    assert "seed" in shown and "more settings: --csv" in shown

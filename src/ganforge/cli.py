@@ -17,6 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         train.called(arguments[1:]) if arguments[0] == "train" else train.complete(arguments)
         return 0
+    arguments = list(arguments)
+    if "--sort" in arguments[:-1]:  # a key that begins with - is no option
+        place = arguments.index("--sort")
+        arguments[place : place + 2] = [f"--sort={arguments[place + 1]}"]
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -133,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument(
         "folder", metavar="FOLDER", nargs="?", default="lightning_logs", help="a sweep's, or any (default %(default)s)"
     )
-    listed.add_argument("--sort", metavar="KEY", help="a column, a setting, a number of results.json; =-KEY: down")
+    listed.add_argument("--sort", metavar="KEY", help="a column, a setting, a number of results.json; -KEY: down")
     listed.add_argument(
         "--filter", action="append", default=[], metavar="KEY=VALUE", help="also != < >: state=failed, score>0.9"
     )

@@ -3,55 +3,87 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ganforge.files.untrusted import shortened
+from ganforge.files.untrusted import printable, shortened
 from ganforge.runs.compare import differing
 from ganforge.runs.folder import Run, clock, plain
 
-LONGEST_COLUMN = 32
-MOST_COLUMNS = 8  # of settings
-LONGEST_ERROR = 2000  # characters
+NAME = (16, 32)  # characters, at least and at most; of longer ones the end is shown, in which they differ
+LONGEST_SETTING = 24
+LONGEST_ERROR = 2000
+_MARGIN = 3  # of a column
 
 
-def table(runs: Sequence[Run], title: str | None = None) -> Any:
-    """A rich table, in the order of `runs`."""
+def table(runs: Sequence[Run], title: str | None = None, width: int = 80, first: int = 1) -> Any:
+    """A rich table, in the order of `runs`, numbered from `first`; of the settings as many as fit into the width."""
     from rich import box
     from rich.table import Table
 
-    keys = differing(runs)
-    left_out, keys = keys[MOST_COLUMNS:], keys[:MOST_COLUMNS]
     monitors = {run.monitor for run in runs if run.monitor}
-    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    if left_out:
-        shown.caption = f"and {len(left_out)} more settings: --csv, --json, or --diff RUN RUN"
-    shown.add_column("")
-    shown.add_column(
-        "run", overflow="fold", min_width=min(LONGEST_COLUMN, max((len(run.name) for run in runs), default=0))
-    )
-    shown.add_column("state", no_wrap=True)
-    shown.add_column(cell(monitors.copy().pop() if len(monitors) == 1 else "score"), justify="right", no_wrap=True)
-    for name in ("images", "time"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    columns = {
+        "": [str(number) for number, _ in enumerate(runs, first)],
+        "run": ["" for run in runs],
+        "state": [run.state for run in runs],
+        monitors.copy().pop() if len(monitors) == 1 else "score": [_score(run, len(monitors) > 1) for run in runs],
+        "images": ["" if run.images is None else f"{run.images:,}" for run in runs],
+        "time": [clock(run.duration) for run in runs],
+    }
+    keys = differing(runs)
     short = _short(keys)
-    for key in keys:
-        shown.add_column(cell(short[key]), justify="right", overflow="fold")
-    for number, run in enumerate(runs, 1):
-        score = "" if run.score is None else f"{run.score:.4g}"
-        if score and len(monitors) > 1:
-            score = f"{run.monitor} {score}"
-        settings = run.settings
-        cells = [str(number), run.name, run.state, score, "" if run.images is None else f"{run.images:,}"]
-        cells += [clock(run.duration), *(plain(settings.get(key)) for key in keys)]
-        shown.add_row(*map(cell, cells))
+    own = [run.settings for run in runs]
+    settings = {key: [plain(values.get(key)) for values in own] for key in keys}
+    widths = {key: min(LONGEST_SETTING + _MARGIN, _width((short[key], settings[key]))) for key in keys}
+    room = width - sum(map(_width, columns.items())) + len("run")
+    longest = max(NAME[0], min(NAME[1], room - sum(widths.values())))
+    columns["run"] = [_end(run.name, longest) for run in runs]
+    room -= max(map(len, columns["run"]), default=0)
+    fitting = [key for number, key in enumerate(keys) if sum(widths[other] for other in keys[: number + 1]) <= room]
+    columns |= {short[key] if short[key] not in columns else key: settings[key] for key in fitting}
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    if len(fitting) < len(keys):
+        shown.caption = f"and {len(keys) - len(fitting)} more settings: --csv, --json, or --diff RUN RUN"
+    for number, name in enumerate(columns):
+        shown.add_column(
+            cell(name), justify="left" if number in (1, 2) else "right", no_wrap=number < 6, overflow="fold"
+        )
+    for row in zip(*columns.values(), strict=True):
+        shown.add_row(*map(cell, row))
     return shown
 
 
 def print_table(runs: Sequence[Run], console: Any) -> None:
-    """The table, and below it a line for each run that failed."""
-    console.print(table(runs))
-    for number, run in enumerate(runs, 1):
-        if run.error:
-            said = shortened(run.error, LONGEST_ERROR)
-            console.print(f"{number}: {said}", soft_wrap=True, markup=False, highlight=False)
+    """A table for each measure, since numbers of different ones do not compare; below it a line for each run that
+    failed.
+    """
+    measures = list(dict.fromkeys(run.monitor for run in runs if run.score is not None)) or [None]
+    of_measure = {
+        measure: [run for run in runs if run.score is not None and run.monitor == measure] for measure in measures
+    }
+    of_measure[measures[-1]] += [run for run in runs if run.score is None]  # nothing to compare yet
+    first = 1
+    for same in of_measure.values():
+        console.print(table(same, width=console.width, first=first))
+        for number, run in enumerate(same, first):
+            if run.error:
+                said = shortened(run.error, LONGEST_ERROR)
+                console.print(f"{number}: {said}", soft_wrap=True, markup=False, highlight=False)
+        first += len(same)
+
+
+def _score(run: Run, named: bool) -> str:
+    if run.score is None:
+        return ""
+    return f"{run.monitor} {run.score:.4g}" if named else f"{run.score:.4g}"
+
+
+def _end(name: str, most: int) -> str:
+    name = printable(name)
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _width(column: tuple[str, Sequence[str]]) -> int:
+    """Characters of a column with its margin."""
+    name, values = column
+    return max(len(shortened(text)) for text in (name, *values)) + _MARGIN
 
 
 def cell(value: Any) -> Any:
