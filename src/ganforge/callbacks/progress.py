@@ -1,10 +1,13 @@
 """How fast the training went, and the progress bar."""
 
+import sys
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
+
+from ganforge.runs.folder import clock
 
 
 class Speed(pl.Callback):
@@ -49,13 +52,51 @@ class Speed(pl.Callback):
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar with images/s and the losses."""
+    """Lightning's bar with images/s, the losses, and what is left of the whole training.
 
-    def __init__(self, *, refresh_rate: int = 10):
-        super().__init__(refresh_rate=refresh_rate, leave=True)
+    Where standard error is no terminal (a log file), a line every `seconds` and after each validation in its place.
+    """
+
+    def __init__(self, *, refresh_rate: int = 10, seconds: float = 30.0):
+        self._as_lines = not sys.stderr.isatty()
+        super().__init__(refresh_rate=0 if self._as_lines else refresh_rate, leave=True)
+        self.seconds = seconds
+        self._began = self._said = 0.0
+        self._progress_before = 0.0
 
     def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         speed = next((callback for callback in trainer.callbacks if isinstance(callback, Speed)), None)
         rate = {} if speed is None else {"img/s": f"{speed.images_per_second:.1f}"}
         # The terms from the module itself: Lightning's `log` takes milliseconds for them.
-        return {**rate, **module.on_the_bar, **trainer.progress_bar_metrics}
+        return {**rate, **self._left(module), **module.on_the_bar, **trainer.progress_bar_metrics}
+
+    def _left(self, module: pl.LightningModule) -> dict[str, str]:
+        """Of the whole training, with its validations, as fast as this process has been."""
+        done = module.progress - self._progress_before
+        seconds = time.perf_counter() - self._began
+        return {"left": clock(seconds * (1 - module.progress) / done)} if done > 0 else {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, module)
+        self._began = self._said = time.perf_counter()
+        self._progress_before = module.progress
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *arguments: Any) -> None:
+        super().on_train_batch_end(trainer, module, *arguments)
+        if time.perf_counter() - self._said >= self.seconds:
+            self._say(trainer, module)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        super().on_validation_end(trainer, module)
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._say(trainer, module)
+
+    def _say(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not self._as_lines or not trainer.is_global_zero:
+            return
+        self._said = time.perf_counter()
+        place = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, {module.images_seen:,} images"
+        numbers = self.get_metrics(trainer, module)
+        numbers.pop("v_num", None)
+        said = (f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in numbers.items())
+        print(", ".join([place, *said]), file=sys.stderr, flush=True)
