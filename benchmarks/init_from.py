@@ -23,7 +23,7 @@ from torchvision.models import squeezenet1_1
 
 from ganforge.commands.sample import draw
 from ganforge.data.image_folder import ImageFolderData
-from ganforge.game.noise import latents
+from ganforge.game.latents import latents
 from ganforge.runs.generators import load_generator
 
 ROOT = Path(__file__).resolve().parents[1]

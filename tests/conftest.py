@@ -203,7 +203,7 @@ class Rows:
 
     def __init__(self, system):
         self.rows = []
-        system.record = lambda values: self.rows.append({name: float(value) for name, value in values.items()})
+        system.log_row = lambda values: self.rows.append({name: float(value) for name, value in values.items()})
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ def test_the_moving_average_follows_the_generator(fit):
         torch.testing.assert_close(average, value)
     for average, value in zip(system.generator_ema.buffers(), system.generator.buffers(), strict=True):
         assert torch.equal(average, value)
-    assert system.used("generator") is system.generator_ema
+    assert system.inference_network("generator") is system.generator_ema
 
 
 @pytest.mark.parametrize(

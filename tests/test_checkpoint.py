@@ -15,8 +15,8 @@ from ganforge.callbacks.run_checkpoint import RunCheckpoint
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.runs import checkpoint, generators
-from ganforge.runs.checkpoint_files import CheckpointFiles
-from ganforge.systems import breakdown
+from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
+from ganforge.systems import nonfinite
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
 
@@ -60,9 +60,9 @@ def test_what_a_broken_down_training_is_said_to_go_on_from(trained):
     best = trained / "checkpoints/best.ckpt"
     best.touch()
     kept = RunCheckpoint(dirpath=best.parent)
-    assert breakdown.last_finite(SimpleNamespace(callbacks=[kept])) == trained / "checkpoints/last.ckpt"
+    assert nonfinite.last_finite(SimpleNamespace(callbacks=[kept])) == trained / "checkpoints/last.ckpt"
     (trained / "checkpoints/last.ckpt").unlink()
-    assert breakdown.last_finite(SimpleNamespace(callbacks=[kept])) is None
+    assert nonfinite.last_finite(SimpleNamespace(callbacks=[kept])) is None
 
 
 @pytest.mark.parametrize("where", ["after an epoch", "within an epoch"])
@@ -202,7 +202,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(tmp_path, trained):
     flipped[inside] ^= 1
     path.write_bytes(flipped)
     with pytest.raises(UserError, match="checksum"):
-        CheckpointFiles().load_checkpoint(path)  # what Lightning calls
+        WholeFileCheckpointIO().load_checkpoint(path)  # what Lightning calls
 
 
 def pickled(*operations: bytes) -> bytes:

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from conftest import ROOT, Rows, TinyImages
 from ganforge.errors import UserError
-from ganforge.game.noise import latents, slerp
+from ganforge.game.latents import latents, slerp
 from ganforge.game.objectives import Objective, vanilla, wasserstein
 from ganforge.game.penalties import Penalties
 from ganforge.game.schedules import ConstantThenLinear
@@ -47,13 +47,13 @@ def test_steps_equal_a_plain_pytorch_loop(fit):
     """DCGAN as one would write it without Lightning: the same terms in each of four steps, the same weights."""
     system = latent_gan()
     generator, discriminator = copy.deepcopy(system.generator), copy.deepcopy(system.discriminator)
-    logged, seen, draw = Rows(system), [], system.draw
+    logged, seen, draw = Rows(system), [], system.with_latents
 
     def drawn(batch):
         seen.append(copy.deepcopy(draw(batch)))
         return seen[-1]
 
-    system.draw = drawn
+    system.with_latents = drawn
     fit(system, images(), max_epochs=2)
 
     optimizer_g, optimizer_d = (
@@ -235,7 +235,7 @@ def test_images_at_inference_depend_on_the_index_alone(fit):
     one = system.infer({"index": torch.tensor([3, 7])})
     other = system.infer({"index": torch.tensor([7])})
     torch.testing.assert_close(one[1], other[0], rtol=0, atol=1e-6)
-    assert system.generator_ema is system.used("generator")
+    assert system.generator_ema is system.inference_network("generator")
 
 
 def test_latents():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -52,7 +53,7 @@ def test_a_resumed_file_is_byte_for_byte_that_of_an_uninterrupted_run(tmp_path, 
     killed.write_bytes(text[: max(len(text) - lost, kept)])
 
     resumed = RunCSV(folder=str(killed.parent))
-    resumed.go_on_from(seen)
+    resumed.rewind(seen)
     assert killed.exists() == known.exists() == (seen > 0)
     if seen > 0:
         assert killed.read_bytes() == known.read_bytes()
@@ -66,7 +67,7 @@ def test_what_a_power_cut_left_of_the_last_lines_is_dropped(tmp_path, end):
     log(RunCSV(folder=str(tmp_path)), until=10)
     before = file.read_bytes()
     file.write_bytes(before + end)
-    RunCSV(folder=str(tmp_path)).go_on_from(14)
+    RunCSV(folder=str(tmp_path)).rewind(14)
     assert file.read_bytes() == before
 
 
@@ -229,7 +230,7 @@ def test_a_resumed_run_is_sent_what_wandb_lacks(tmp_path, monkeypatch):
     monkeypatch.setattr(wandb, "init", lambda **options: known)
     saved = RunCSV(folder=str(tmp_path))
     log(saved)
-    saved.go_on_from(16)
+    saved.rewind(16)
     log(RunWandB(folder=str(tmp_path), mode="offline"), since=10)
     # Those of the file, then those of 12 to 20 but for 12.
     assert [step for step, _ in known.rows] == [14, 16, 14, 16, 18, 20, 20]
@@ -274,7 +275,7 @@ def test_tensorboard_forgets_what_comes_again(tmp_path):
     first.picture("samples", picture_file(tmp_path), "", 20)
     first.finalize("failed")
     resumed = RunTensorBoard(folder=str(tmp_path))
-    resumed.go_on_from(10)
+    resumed.rewind(10)
     log(resumed, since=10)
     resumed.picture("samples", picture_file(tmp_path), "", 20)
     resumed.finalize("success")
@@ -306,7 +307,8 @@ def test_wandb_sweep_gives_train_py_what_hydra_reads(configured, tmp_path, monke
     monkeypatch.setenv("WANDB_RUN_ID", "r")
     config = configured(overrides)
     for name, value in values.items():
-        assert OmegaConf.select(config, name) == value["value"]
+        choice = HydraConfig.get().runtime.choices.get(name)
+        assert (choice or OmegaConf.select(config, name)) == value["value"]
     assert list(config.logger) == ["csv", "wandb"]
     assert sweep["metric"]["name"] == "best/val/bond_f1"
 
@@ -319,7 +321,7 @@ def test_a_long_file_is_read_a_line_at_a_time(tmp_path):
     with logger.path.open("a") as file:
         file.truncate(2**26)  # zeros, as a power cut leaves them
     tracemalloc.start()
-    logger.go_on_from(49_999)
+    logger.rewind(49_999)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8_000_000

@@ -14,6 +14,7 @@ from ganforge.commands.predict import predict
 from ganforge.errors import UserError
 from ganforge.game import Output, Player
 from ganforge.game.objectives import least_squares
+from ganforge.game.schedules import Cosine
 from ganforge.networks import PatchGAN, ResNetGenerator
 from ganforge.pictures import images
 from ganforge.runs.generators import outputs_of
@@ -31,7 +32,7 @@ class Toy(Adversarial):
     def __init__(self, *, a_to_b, b_to_a, critic_a, critic_b, judge, optimizer=ADAM, **base):
         networks = {"a_to_b": a_to_b, "b_to_a": b_to_a, "critic_a": critic_a, "critic_b": critic_b, "judge": judge}
         players = [
-            Player("g", ["a_to_b", "b_to_a"], optimizer, draws=True, clip=5.0),
+            Player("g", ["a_to_b", "b_to_a"], optimizer, generates=True, clip=5.0),
             Player("d", {"critic_a": {"lr": 2e-3}, "critic_b": {}}, optimizer),
             Player("judge", ["judge"], optimizer),
         ]
@@ -55,7 +56,7 @@ class Toy(Adversarial):
         return {"guess": least_squares.d(self.judge(batch["target"]), self.judge(batch["source"]))}
 
     def infer(self, batch):
-        return self.used("a_to_b")(batch["source"])
+        return self.inference_network("a_to_b")(batch["source"])
 
 
 def networks() -> dict[str, nn.Module]:
@@ -102,7 +103,7 @@ def test_a_turn_equals_a_plain_loop(fit):
     for name, network in plain.items():
         for ours, theirs in zip(getattr(system, name).parameters(), network.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
-    assert system.used("b_to_a") is system.b_to_a_ema
+    assert system.inference_network("b_to_a") is system.b_to_a_ema
 
 
 def test_each_player_moves_its_networks_alone_and_what_was_frozen_stays(fit):
@@ -182,7 +183,7 @@ def test_pictures_are_translated_by_either_output(fit, tmp_path):
         output = tmp_path / f"out_{direction}"
         predict(tmp_path / "toy.ckpt", [tmp_path / "picture.png"], output, direction=direction)
         with torch.no_grad():
-            expected = system.used(name).eval()(torch.from_numpy(images.to_unit(picture))[None])[0].numpy()
+            expected = system.inference_network(name).eval()(torch.from_numpy(images.to_unit(picture))[None])[0].numpy()
         difference = images.read(output / "picture.png", 1).astype(int) - images.from_unit(expected).astype(int)
         assert abs(difference).max() <= 1
     with pytest.raises(UserError, match="has no output CtoA; choose one of AtoB, BtoA"):
@@ -200,3 +201,8 @@ def test_a_network_that_no_checkpoint_could_name_is_refused_before_the_training(
 def test_a_clip_that_is_none_is_refused():
     with pytest.raises(UserError, match=r"model\.clip_d=0: a norm above 0"):
         Player("d", ["critic"], ADAM, clip=0)
+
+
+def test_a_schedule_of_images_seen_is_no_schedule_of_a_learning_rate():
+    with pytest.raises(UserError, match=r"model\.schedule_g: Cosine is a function of images seen"):
+        Player("g", ["generator"], torch.optim.Adam, Cosine(first=1, last=0, images=10))

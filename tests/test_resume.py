@@ -23,7 +23,7 @@ from ganforge.experiment import run, start
 from ganforge.files import folders, lock
 from ganforge.hardware import choice as hardware
 from ganforge.runs import checkpoint, status
-from ganforge.runs.checkpoint_files import CheckpointFiles
+from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
 from ganforge.runs.preflight import check_folder, newest_unfinished
 from ganforge.systems import Pix2Pix
 
@@ -141,7 +141,7 @@ def test_the_status_of_a_run_that_is_stopped_in_its_test_has_its_score(configure
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
     """A real refusal of the system: no file of this process may grow beyond a size."""
     path = tmp_path / "checkpoints/last.ckpt"
-    files = CheckpointFiles()
+    files = WholeFileCheckpointIO()
     files.save_checkpoint({"weight": torch.zeros(10)}, path)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
 
 def test_a_kill_in_the_middle_of_writing_keeps_the_last_good_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
-    files = CheckpointFiles()
+    files = WholeFileCheckpointIO()
     files.save_checkpoint({"weight": torch.zeros(10)}, path)
     before = path.read_bytes()
     if (child := os.fork()) == 0:

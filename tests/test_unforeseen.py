@@ -179,7 +179,7 @@ def test_rows_that_the_disk_does_not_take_are_one_sentence(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     again = RunCSV(folder=str(tmp_path))
-    again.go_on_from(1)
+    again.rewind(1)
     again.log_metrics({"images": 2, "x": 2.0}, step=2)
     assert (tmp_path / "metrics.csv").read_text().split() == ["images,step,x", "1,1,1.0", "2,2,2.0"]
 
@@ -279,7 +279,7 @@ MOMENTS = {
     "data": "ganforge.experiment.check_match",
     "sanity": "ganforge.callbacks.Evaluation.on_validation_batch_end",
     "validation": "ganforge.callbacks.Evaluation.on_validation_epoch_end",
-    "checkpoint": "ganforge.runs.checkpoint_files.CheckpointFiles.save_checkpoint",
+    "checkpoint": "ganforge.runs.checkpoint_io.WholeFileCheckpointIO.save_checkpoint",
     "film": "ganforge.callbacks.grids.animate",
     "test": "ganforge.callbacks.Evaluation.on_test_batch_end",
     "record": "ganforge.runs.summary.closing",

@@ -33,14 +33,14 @@ from ganforge.callbacks import (
     Speed,
 )
 from ganforge.callbacks.interrupt import SIGNALS
+from ganforge.compatibility import check_logits, check_match, check_parts
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
-from ganforge.fitting import check_logits, check_match, check_parts
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
 from ganforge.runs import checkpoint, initial, resume, status, summary
-from ganforge.runs.checkpoint_files import CheckpointFiles
+from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
 from ganforge.runs.loggers import ending
 from ganforge.runs.provenance import describe
 from ganforge.systems import Adversarial
@@ -83,7 +83,7 @@ def start(config: DictConfig) -> float:
         _note_failure(config, f"{type(error).__name__}: {error}")
         raise
     finally:
-        resume.refuse(Path(config.run_dir))
+        resume.drop_settings(Path(config.run_dir))
 
 
 def _note(config: DictConfig, **changes: Any) -> None:
@@ -190,7 +190,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
         card |= checkpoint.origin_of(resumed)
     data.sets  # noqa: B018  everything that is wrong with the data is said here
     hardware.check_shares(config.trainer, data)
-    resume.accept(run_dir)
+    resume.adopt_settings(run_dir)
     _note(config, state="running", error=None)
     if rank_zero_only.rank == 0:
         folders.remove_unfinished(run_dir)
@@ -210,11 +210,11 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     last = RunCheckpoint(filename=LAST.stem, **kept)
     chosen = _instances(config, "callbacks")
     loggers = _instances(config, "logger")
-    resume.take_up(loggers, run_dir, resumed)
+    resume.rewind_logs(loggers, run_dir, resumed)
     bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in chosen)
     trainer: pl.Trainer = hydra.utils.instantiate(
         {name: value for name, value in config.trainer.items() if name != "compile"},
-        **hardware.arguments(config.trainer, plugins=[CheckpointFiles()]),
+        **hardware.arguments(config.trainer, plugins=[WholeFileCheckpointIO()]),
         **({} if bar else {"enable_progress_bar": False}),
         # Evaluation first: the checkpoints compare its numbers. The best one before others, which say which it is.
         callbacks=[evaluation, Speed(), best, *chosen, last, interrupt],

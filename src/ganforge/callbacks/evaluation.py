@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ganforge.evaluation.running import RunningMetrics
-from ganforge.systems import breakdown
+from ganforge.systems import nonfinite
 
 
 class Evaluation(RunningMetrics, pl.Callback):
@@ -39,14 +39,14 @@ class Evaluation(RunningMetrics, pl.Callback):
         self._update_finite("val", batch, outputs, trainer.datamodule.sets["val"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        breakdown.check_pictures(module, bool(self._finite))
+        nonfinite.check_pictures(module, bool(self._finite))
         if trainer.sanity_checking:
             return  # a single batch: too few images for most numbers
         values = self.compute("val")
         # For checkpoints that compare; the first number is on the bar.
         for name, value in values.items():
             module.log(name, value, prog_bar=name == self.monitor[0], logger=False)
-        module.record(values)
+        module.log_row(values)
         self.results = {**self.results, **values}
 
     def on_test_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -66,7 +66,7 @@ class Evaluation(RunningMetrics, pl.Callback):
         self._update_finite(name, batch, outputs, trainer.datamodule.sets[name])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        breakdown.check_pictures(module, bool(self._finite))
+        nonfinite.check_pictures(module, bool(self._finite))
         for name in trainer.datamodule.test_names:
             self.results.update(self.compute(name))
 

@@ -24,7 +24,7 @@ from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
 from ganforge.evaluation.running import RunningMetrics
 from ganforge.files.folders import make_writable
-from ganforge.game.noise import latents
+from ganforge.game.latents import latents
 from ganforge.networks.layers import infer
 from ganforge.pictures import images
 from ganforge.pictures.tensors import to_unit

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name
-from ganforge.game.noise import latents, slerp
+from ganforge.game.latents import latents, slerp
 from ganforge.pictures import images
 from ganforge.pictures.grids import animate, rows, save, square
 from ganforge.runs.generators import Generator, check_size, load_generator

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ganforge.errors import require
-from ganforge.game.schedules import Schedule
+from ganforge.game.schedules import Cosine, Schedule
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Player:
     schedule: factor of its learning rates as a function of the share of the training that is done.
     clip: largest norm of its gradient, or None.
     every: it moves at one turn of so many.
-    draws: its networks draw the images that all share, and it learns through them. One player of a system at most; the
-    others see these images as data.
+    generates: its networks draw the images that all share, and it learns through them. One player of a system at most;
+    the others see these images as data.
     after_step: called with its parameters after each of its steps.
     """
 
@@ -34,10 +34,15 @@ class Player:
     schedule: Schedule = lambda progress: 1.0
     clip: float | None = None
     every: int = 1
-    draws: bool = False
+    generates: bool = False
     after_step: Callable[[Iterable[nn.Parameter]], None] | None = None
 
     def __post_init__(self) -> None:
+        require(
+            not isinstance(self.schedule, Cosine),
+            f"model.schedule_{self.name}: Cosine is a function of images seen; learning rates take one of the share of "
+            "the training that is done, such as model/schedule=linear",
+        )
         require(self.clip is None or self.clip > 0, f"model.clip_{self.name}={self.clip}: a norm above 0, or null")
 
 

@@ -20,7 +20,7 @@ from ganforge.runs import status
 STARTING = ("resume", "ckpt_path", "run_dir")
 # Written by a sweep into its folder.
 SWEEP = "multirun.yaml"
-# The settings that a run is asked to go on with: `ganforge.runs.resume.accept` makes them those of the run.
+# The settings that a run is asked to go on with: `ganforge.runs.resume.adopt_settings` makes them those of the run.
 NEXT = ".hydra/next"
 
 

@@ -53,7 +53,7 @@ def _checkpoint_of(config: DictConfig) -> Path | None:
     return last
 
 
-def accept(run_dir: Path) -> None:
+def adopt_settings(run_dir: Path) -> None:
     """The settings with which a run was asked to go on are now its own; until here its former ones were in .hydra."""
     if rank_zero_only.rank == 0 and (run_dir / NEXT).is_dir():
         for file in (run_dir / NEXT).iterdir():
@@ -61,7 +61,7 @@ def accept(run_dir: Path) -> None:
         (run_dir / NEXT).rmdir()
 
 
-def refuse(run_dir: Path) -> None:
+def drop_settings(run_dir: Path) -> None:
     """Forget the settings with which a run was asked to go on; `accept` has taken them, or they are not taken."""
     if rank_zero_only.rank == 0:
         shutil.rmtree(run_dir / NEXT, ignore_errors=True)
@@ -74,7 +74,7 @@ def _is_child() -> bool:
     )
 
 
-def take_up(loggers: list[Any], run_dir: Path, resumed: Path | None) -> None:
+def rewind_logs(loggers: list[Any], run_dir: Path, resumed: Path | None) -> None:
     """Bring the folder and the loggers of a run to where its checkpoint is: the rows that came later come again.
 
     A run that goes on in another folder takes along what the first one wrote.
@@ -91,5 +91,5 @@ def take_up(loggers: list[Any], run_dir: Path, resumed: Path | None) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
     for logger in loggers:
-        if hasattr(logger, "go_on_from"):
-            logger.go_on_from(images)
+        if hasattr(logger, "rewind"):
+            logger.rewind(images)

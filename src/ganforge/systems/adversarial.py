@@ -14,12 +14,12 @@ from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint as recompute
 
 from ganforge.errors import require
-from ganforge.game import averages
+from ganforge.game import ema
 from ganforge.game.players import Output, Player
 from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
-from ganforge.systems import breakdown, saved
+from ganforge.systems import nonfinite, saved
 from ganforge.systems.batches import Batch, Images, Terms, channels_last, detached, length
 from ganforge.systems.rows import Rows
 
@@ -99,7 +99,7 @@ class Adversarial(pl.LightningModule):
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
 
-    def draw(self, batch: Batch) -> Batch:
+    def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
         return batch
 
@@ -115,7 +115,7 @@ class Adversarial(pl.LightningModule):
         # Only from pinned memory the copy does not wait for the device.
         return (mine.pin_memory() if self.on_gpu else mine).to(self.device, non_blocking=True)
 
-    def used(self, name: str) -> nn.Module:
+    def inference_network(self, name: str) -> nn.Module:
         """The network that a user gets: the moving average where there is one."""
         average = getattr(self, f"{name}_ema", None)
         return getattr(self, name) if average is None else average
@@ -126,7 +126,7 @@ class Adversarial(pl.LightningModule):
     # The game
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        batch = self.draw(batch)
+        batch = self.with_latents(batch)
         self.images_seen += length(batch) * self.trainer.world_size
         self._window.append(channels_last(batch))
         if len(self._window) < self.accumulate and not self.trainer.is_last_batch:
@@ -143,11 +143,11 @@ class Adversarial(pl.LightningModule):
         if self._scaler is not None:
             self._scaler.update()  # once for all: its state counts iterations
         if (batch_index + 1) % self.trainer.log_every_n_steps < len(batches):
-            self.note_at_rows()
+            self.before_row()
             self.rows.log()
 
     def _shared_images(self, batch: Batch, moving: list[Player], only: bool) -> Images:
-        drawing = [player for player in moving if player.draws]
+        drawing = [player for player in moving if player.generates]
         if not drawing:
             with torch.no_grad():
                 return self.generate(batch)
@@ -174,7 +174,7 @@ class Adversarial(pl.LightningModule):
         with self._alone(player):
             for batch, drawn in zip(batches, images, strict=True):
                 share = length(batch) / total
-                terms = getattr(self, f"{player.name}_losses")(batch, drawn if player.draws else detached(drawn))
+                terms = getattr(self, f"{player.name}_losses")(batch, drawn if player.generates else detached(drawn))
                 self.manual_backward(sum(terms.values()) * share)
                 for name, term in terms.items():
                     means[name] = means.get(name, 0) + term.detach().float() * share
@@ -188,7 +188,7 @@ class Adversarial(pl.LightningModule):
         bad = self.safeguard.step(optimizer, gradients, norm, player.clip)
         for name, mean in means.items():
             self.rows.term(f"{player.name}/{name}", mean)
-        self.note(f"{player.name}/grad_norm", norm)
+        self.log_mean(f"{player.name}/grad_norm", norm)
         if not self.safeguard.latches:
             self.rows.leave_out(noted, bad)
         # Autocast keeps low-precision copies of the weights until the step ends: they are old now.
@@ -217,7 +217,7 @@ class Adversarial(pl.LightningModule):
         for name in player.networks:
             average = getattr(self, f"{name}_ema", None)
             if average is not None:
-                averages.update(average, getattr(self, name), self.ema_half_life, images, self.images_seen)
+                ema.update(average, getattr(self, name), self.ema_half_life, images, self.images_seen)
 
     def _statistics(self) -> list[tuple[Tensor, Tensor]]:
         """Statistics and the like, and what they are now."""
@@ -248,14 +248,14 @@ class Adversarial(pl.LightningModule):
 
     # What is logged
 
-    def note(self, name: str, value: Tensor) -> None:
+    def log_mean(self, name: str, value: Tensor) -> None:
         """Log the mean of a number that is no loss term, as train/NAME, with the terms of this interval."""
-        self.rows.note(name, value)
+        self.rows.number(name, value)
 
-    def note_at_rows(self) -> None:
+    def before_row(self) -> None:
         """Called before a row is logged: for numbers that are of this moment alone."""
 
-    def record(self, values: Mapping[str, Tensor | float]) -> None:
+    def log_row(self, values: Mapping[str, Tensor | float]) -> None:
         """Write one row to every logger; its step is the number of images seen."""
         numbers = {name: float(value) for name, value in values.items()}
         for logger in self.loggers:
@@ -287,7 +287,7 @@ class Adversarial(pl.LightningModule):
     def on_validation_start(self) -> None:
         # Here too: metrics fail in many ways at pictures that are not finite, before a checkpoint would be written.
         self.rows.check()
-        breakdown.check(self, {"state_dict": self.state_dict()})
+        nonfinite.check(self, {"state_dict": self.state_dict()})
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         # The last epoch is validated, whatever the interval. Here, where each callback may have ended the training.
@@ -296,7 +296,7 @@ class Adversarial(pl.LightningModule):
 
     def on_train_end(self) -> None:
         self.rows.check()
-        breakdown.check(self, {"state_dict": self.state_dict()})
+        nonfinite.check(self, {"state_dict": self.state_dict()})
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         return self.infer(channels_last(batch))
@@ -311,7 +311,7 @@ class Adversarial(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.rows.check()
-        breakdown.check(self, checkpoint)
+        nonfinite.check(self, checkpoint)
         for logger in self.loggers:
             logger.save()  # the rows that this checkpoint counts on must outlive a power cut too
         saved.save(self, checkpoint)

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from ganforge.errors import require
 from ganforge.game.augment import Unchanged
 from ganforge.game.diversity import batch_diversity, batch_duplicates
-from ganforge.game.noise import latents
+from ganforge.game.latents import latents
 from ganforge.game.objectives import Objective
 from ganforge.game.penalties import Penalties
 from ganforge.game.players import Output
@@ -72,13 +72,13 @@ class LatentGAN(TwoPlayers):
         """The classes that generator and discriminator are told; None: they are not."""
         return None
 
-    def draw(self, batch: Batch) -> Batch:
+    def with_latents(self, batch: Batch) -> Batch:
         return {**batch, "z": self.draw_normal(batch, self.latent_dim)}
 
     def generate(self, batch: Batch) -> Images:
         return {"fake": self.generator(batch["z"], self.label(batch))}
 
-    def seen(self, images: Tensor, real: bool) -> Tensor:
+    def d_input(self, images: Tensor, real: bool) -> Tensor:
         """What the discriminator sees of images: augmented, with noise."""
         images = self.augment(images)
         return self.input_noise(images, self.progress, real) if self.input_noise.std else images
@@ -93,7 +93,10 @@ class LatentGAN(TwoPlayers):
 
     def d_losses(self, batch: Batch, images: Images) -> Terms:
         self._compared = (images["fake"], batch["image"])
-        real, fake = self.seen(batch["image"], real=True), self.seen(images["fake"], real=False)
+        real, fake = (
+            self.d_input(batch["image"], real=True),
+            self.d_input(images["fake"], real=False),
+        )
         label = self.label(batch)
         real_logits, fake_logits = self.real_logit(real, label), self.real_logit(fake, label)
         self._watch(real_logits.detach(), fake_logits.detach())
@@ -111,8 +114,8 @@ class LatentGAN(TwoPlayers):
     def g_losses(self, batch: Batch, images: Images) -> Terms:
         critic = self._unrolled(batch, images["fake"]) if self.unroll_steps else self.real_logit
         label = self.label(batch)
-        fake_logits = critic(self.seen(images["fake"], real=False), label)
-        real_logits = critic(self.seen(batch["image"], real=True), label) if self.objective.relativistic else None
+        fake_logits = critic(self.d_input(images["fake"], real=False), label)
+        real_logits = critic(self.d_input(batch["image"], real=True), label) if self.objective.relativistic else None
         return {"adv": self.objective.g(fake_logits, real_logits)}
 
     def _unrolled(self, batch: Batch, fake: Tensor) -> Critic:
@@ -122,7 +125,7 @@ class LatentGAN(TwoPlayers):
         weights = {name: p.detach().requires_grad_() for name, p in parameters}
         buffers = {name: buffer.clone() for name, buffer in self.discriminator.named_buffers()}
         label = self.label(batch)
-        real, fake = self.seen(batch["image"], real=True), self.seen(fake, real=False)
+        real, fake = self.d_input(batch["image"], real=True), self.d_input(fake, real=False)
         for _ in range(self.unroll_steps):
             critic = partial(functional_call, self.discriminator, {**weights, **buffers})
             loss = self.objective.d(critic((real, label)), critic((fake, label)), self.label_smoothing, self.label_flip)
@@ -136,41 +139,41 @@ class LatentGAN(TwoPlayers):
 
     def _watch(self, real: Tensor, fake: Tensor) -> None:
         """Note how the discriminator judges; its accuracy only where a logit alone says real or generated."""
-        self.note("d/logit_real", real.mean())
-        self.note("d/logit_fake", fake.mean())
+        self.log_mean("d/logit_real", real.mean())
+        self.log_mean("d/logit_fake", fake.mean())
         if self.objective.boundary is not None:
-            self.note("d/accuracy_real", (real > self.objective.boundary).float().mean())
-            self.note("d/accuracy_fake", (fake < self.objective.boundary).float().mean())
+            self.log_mean("d/accuracy_real", (real > self.objective.boundary).float().mean())
+            self.log_mean("d/accuracy_fake", (fake < self.objective.boundary).float().mean())
         # How surely real images are known as such: by their logits, or where only differences count, by these.
         self.augment.observe(real - (fake if self.objective.boundary is None else self.objective.boundary))
 
-    def note_at_rows(self) -> None:
+    def before_row(self) -> None:
         if self._compared is not None:
             fake, real = self._compared
-            self.note("g/batch_diversity", batch_diversity(fake, real))
-            self.note("g/batch_duplicates", batch_duplicates(fake))
+            self.log_mean("g/batch_diversity", batch_diversity(fake, real))
+            self.log_mean("g/batch_duplicates", batch_duplicates(fake))
 
     @torch.no_grad()
     def infer(self, batch: Batch) -> Tensor:
         """One image for each item, of latents that depend on batch["index"] alone."""
         z = latents(batch["index"].tolist(), self.latent_dim, seed=0).to(self.device)
-        network = self.used("generator")
+        network = self.inference_network("generator")
         was_training = network.training
         try:
             return network.eval()(z, self.label(batch))
         finally:
             network.train(was_training)
 
-    def said_of(self, batch: Batch) -> Batch:
+    def labels_for_metrics(self, batch: Batch) -> Batch:
         """What the metrics are told of a batch beside the images: {"asked_label"} where the class was chosen."""
         return {}
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        batch |= self.said_of(batch)
+        batch |= self.labels_for_metrics(batch)
         return super().validation_step(batch, batch_index)
 
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        batch |= self.said_of(batch)
+        batch |= self.labels_for_metrics(batch)
         return super().test_step(batch, batch_index, dataloader_idx)
 
 
@@ -183,5 +186,5 @@ class ConditionalGAN(LatentGAN):
     def label(self, batch: Batch) -> Tensor | None:
         return batch["label"]
 
-    def said_of(self, batch: Batch) -> Batch:
+    def labels_for_metrics(self, batch: Batch) -> Batch:
         return {"asked_label": batch["label"]}

@@ -57,20 +57,20 @@ class Pix2Pix(TwoPlayers):
     def generate(self, batch: Batch) -> Images:
         return {"fake": self.generator(batch["source"])}
 
-    def judged(self, batch: Batch, target: Tensor) -> Tensor:
+    def logits(self, batch: Batch, target: Tensor) -> Tensor:
         """The discriminator's logits for a target of the batch's sources, float32."""
         return self.discriminator(torch.cat([batch["source"], target], dim=1)).float()
 
     def d_losses(self, batch: Batch, images: Images) -> Terms:
-        real_logits, fake_logits = self.judged(batch, batch["target"]), self.judged(batch, images["fake"])
+        real_logits, fake_logits = self.logits(batch, batch["target"]), self.logits(batch, images["fake"])
         return {"adv": self.d_weight * self.objective.d(real_logits, fake_logits)}
 
     def g_losses(self, batch: Batch, images: Images) -> Terms:
-        real_logits = self.judged(batch, batch["target"]) if self.objective.relativistic else None
+        real_logits = self.logits(batch, batch["target"]) if self.objective.relativistic else None
         return {
-            "adv": self.objective.g(self.judged(batch, images["fake"]), real_logits),
+            "adv": self.objective.g(self.logits(batch, images["fake"]), real_logits),
             "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight),
         }
 
     def infer(self, batch: Batch) -> Tensor:
-        return infer(self.used("generator"), batch["source"], self.norm_mode)
+        return infer(self.inference_network("generator"), batch["source"], self.norm_mode)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import UserError
-from ganforge.systems import breakdown
+from ganforge.systems import nonfinite
 
 if TYPE_CHECKING:
     from ganforge.systems.adversarial import Adversarial
@@ -44,7 +44,7 @@ class Rows:
     def term(self, name: str, value: Tensor) -> None:
         self._add(name, value, is_term=True)
 
-    def note(self, name: str, value: Tensor) -> None:
+    def number(self, name: str, value: Tensor) -> None:
         self._add(name, value.detach(), is_term=False)
 
     def _add(self, name: str, value: Tensor, is_term: bool) -> None:
@@ -80,7 +80,7 @@ class Rows:
         optimizers = zip(system.players, system.trainer.optimizers, strict=True)
         rates = {f"lr/{player.name}": optimizer.param_groups[0]["lr"] for player, optimizer in optimizers}
         skips = {"train/skipped_updates": system.skipped_updates} if system.skipped_updates else {}
-        system.record({**row, **rates, **skips})
+        system.log_row({**row, **rates, **skips})
 
     def check(self) -> None:
         """Raise UserError, on every rank alike, where the training is to stop because a number is not finite."""
@@ -116,7 +116,7 @@ class Rows:
         first = next(iter(values), "").split("/")[0]  # the player of the first of them; the others follow from it
         what = " and ".join(f"{name} is {value}" for name, value in values.items() if name.split("/")[0] == first)
         remedy = "; model.on_nonfinite=skip leaves such updates out"
-        return breakdown.ended(self.system, what or "a number is not finite", "before this update", remedy, moment)
+        return nonfinite.ended(self.system, what or "a number is not finite", "before this update", remedy, moment)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -41,16 +41,16 @@ class SemiSupervisedGAN(LatentGAN):
         terms = super().d_losses(batch, images)
         labelled = batch.get("labelled_image", batch["image"])
         labels = batch["labelled_label"] if "labelled_label" in batch else batch["label"]
-        logits = self.discriminator(self.seen(labelled, real=True))
-        self.note("d/class_accuracy", (logits.argmax(1) == labels).float().mean())
+        logits = self.discriminator(self.d_input(labelled, real=True))
+        self.log_mean("d/class_accuracy", (logits.argmax(1) == labels).float().mean())
         terms["adv"] = self.adv_weight * terms["adv"]
         return {**terms, "class": self.class_weight * cross_entropy(logits.float(), labels)}
 
     def g_losses(self, batch: Batch, images: Images) -> Terms:
         terms = super().g_losses(batch, images)
         if self.feature_matching:
-            real = self.discriminator.features(self.seen(batch["image"], real=True)).flatten(1).mean(0)
-            drawn = self.discriminator.features(self.seen(images["fake"], real=False)).flatten(1).mean(0)
+            real = self.discriminator.features(self.d_input(batch["image"], real=True)).flatten(1).mean(0)
+            drawn = self.discriminator.features(self.d_input(images["fake"], real=False)).flatten(1).mean(0)
             terms["features"] = self.feature_matching * (real - drawn).float().square().mean()
         return terms
 
@@ -59,5 +59,5 @@ class SemiSupervisedGAN(LatentGAN):
         """images (B, C, H, W) in [-1, 1] -> the most likely class of each (B,)."""
         return self.discriminator(images).argmax(dim=1)
 
-    def said_of(self, batch: Batch) -> Batch:
+    def labels_for_metrics(self, batch: Batch) -> Batch:
         return {"predicted_label": self.classify(batch["image"])}

@@ -48,7 +48,7 @@ class TwoPlayers(Adversarial):
         )
         players = [
             Player("d", ["discriminator"], optimizer_d, schedule_d, clip_d, after_step=clamped(clip_weights)),
-            Player("g", ["generator"], optimizer_g, schedule_g, clip_g, every=d_steps, draws=True),
+            Player("g", ["generator"], optimizer_g, schedule_g, clip_g, every=d_steps, generates=True),
         ]
         super().__init__(
             networks={"generator": generator, "discriminator": discriminator},

@@ -33,7 +33,7 @@ class RunCSV(Logger):
         self._file: TextIO | None = None
 
     @rank_zero_only
-    def go_on_from(self, images: float) -> None:
+    def rewind(self, images: float) -> None:
         """Keep the rows up to this number of images seen, and only the columns that these have: the later come again.
 
         A line that was cut off by a kill or a power cut is dropped, with whatever is after it.
@@ -60,7 +60,7 @@ class RunCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         if self._columns is None:
-            self.go_on_from(float("inf"))
+            self.rewind(float("inf"))
         row = {**metrics, "step": step}
         self._restore()
         if not row.keys() <= set(self._columns):

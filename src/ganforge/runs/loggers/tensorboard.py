@@ -25,7 +25,7 @@ class RunTensorBoard(MediaLogger):
         self._purge: int | None = None
         self._writer: SummaryWriter | None = None
 
-    def go_on_from(self, images: int) -> None:
+    def rewind(self, images: int) -> None:
         """Have TensorBoard forget what is there of later steps: it comes again."""
         self._purge = images + 1
 

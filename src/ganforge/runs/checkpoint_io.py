@@ -12,7 +12,7 @@ from ganforge.files import folders
 from ganforge.runs.checkpoint import load
 
 
-class CheckpointFiles(TorchCheckpointIO):
+class WholeFileCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints so that a file of that name is whole at any time: a full disk or a kill keeps the former.
 
     What it reads are tensors and plain values, every byte of them checked.
