@@ -211,8 +211,9 @@ def test_a_gradient_that_is_none_is_named_and_so_is_the_checkpoint(fit, tmp_path
     output = {"network": "generator", "fed": "picture", "told": None, "averaged": False}
     card = {"networks": {}, "outputs": {"translate": output}, "norm_mode": "running", "size": 32, "config": {}}
     card |= {"fit_to_size": "squash", "provides": ["paired"]}
+    whole = {"ganforge": card, "optimizer_states": []}
     for name, value in (("last", 1.0), ("newer", math.nan)):  # the newer one is no good one
-        torch.save({"ganforge": card, "state_dict": {"weight": torch.tensor(value)}}, tmp_path / f"{name}.ckpt")
+        torch.save({**whole, "state_dict": {"weight": torch.tensor(value)}}, tmp_path / f"{name}.ckpt")
     os.utime(tmp_path / "last.ckpt", (0, 0))
     # Shortly before, so that it does not write one itself.
     system.on_train_batch_start = lambda batch, index: system.trainer.callbacks.extend([written] * (index == 2))
