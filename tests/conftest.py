@@ -1,6 +1,7 @@
 """Shared by the tests: configs composed in this process, a tiny paired data set in memory."""
 
 import gzip
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -33,6 +34,15 @@ TINY = [
     "trainer.precision=32",
 ]
 TINY_PIX2PIX = [*TINY, "model.discriminator.base_channels=4"]
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """What a test leaves of the handling of signals (a run that ends is deaf to them) is not that of the next one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
