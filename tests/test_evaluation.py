@@ -1,10 +1,14 @@
 """Metrics against numbers known from outside: drawings that are right, and drawings made wrong in a known way."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from conftest import TINY_PIX2PIX
 from ganforge.evaluation import GeometricBaselines, NetworkMetrics, PairedMetrics
+from ganforge.experiment import run
 from ganforge.lattice import Network, Style, bond_array, draw, gabriel, patch
 
 
@@ -108,3 +112,10 @@ def test_psnr_is_that_of_each_image_averaged():
     metric.update({"target": target[2:]}, generated[2:], None)  # without a difference: no infinity
     assert metric.compute()["psnr"] == pytest.approx((20 + 40 + 100) / 3, abs=1e-3)
     assert "mean over the images" in metric.describe()["psnr"]
+
+
+def test_a_metric_that_was_set_to_null_is_left_out(configured, tmp_path):
+    small = ["data.size=32", "data.cells=[2,2]", "data.shifted=null", "model.generator.depth=3"]
+    run(configured([*TINY_PIX2PIX, *small, "evaluation.metrics.paired=null"]))
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert "test/bond_f1" in results and "test/psnr" not in results

@@ -23,7 +23,7 @@ class RunningMetrics:
     """
 
     def __init__(self, *, metrics: dict[str, Any]):
-        self.metrics = metrics
+        self.metrics = {name: metric for name, metric in metrics.items() if metric is not None}  # null: without it
         self.running: dict[str, dict[str, Any]] = {}
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.prefix = ""
