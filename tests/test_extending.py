@@ -14,7 +14,7 @@ import ganforge.data
 import ganforge.evaluation
 import test_configs
 from conftest import ROOT, overrides_for_model
-from ganforge import fitting
+from ganforge import compatibility
 from ganforge.commands.evaluate import evaluate, known_data, known_metrics
 from ganforge.errors import UserError
 from ganforge.experiment import run
@@ -131,7 +131,7 @@ def extended(tmp_path, monkeypatch):
     with (tmp_path / "conf/evaluation/base/common.yaml").open("a") as file:
         file.write("  brightness:\n    _target_: ganforge.evaluation.brightness.Brightness\n    offset: 100\n")
     monkeypatch.setattr(conftest, "ROOT", tmp_path)
-    monkeypatch.setattr(fitting, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(compatibility, "CONF", tmp_path / "conf")
     yield tmp_path
     for name in ("ganforge.data.circles", "ganforge.evaluation.brightness"):
         sys.modules.pop(name, None)
