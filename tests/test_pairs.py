@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganforge.data.pair_files import (
     Naming,
@@ -521,3 +522,26 @@ def test_a_pair_that_changes_during_training_is_one_sentence_from_a_worker_too(t
             next(iter(loader))
         assert "\n" not in str(refused.value) and "Traceback" not in str(refused.value)
     assert module.fingerprint() == before  # the training was on what was there
+
+
+@pytest.mark.parametrize(
+    ("names", "layout"), [(("trainA", "trainB"), "auto"), (("a", "b"), "auto"), (("a", "b"), "folders")]
+)
+def test_folders_of_unpaired_pictures_are_called_so(tmp_path, names, layout):
+    for name in names:
+        (tmp_path / name).mkdir()
+        for index in range(12):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{name}_{index}.png")
+    with pytest.raises(UserError, match=r"look unpaired: of 12 and 12 pictures 0 have a partner of the same name"):
+        find_splits(tmp_path, layout)
+
+
+def test_folders_named_as_unpaired_ones_are_paired_where_one_says_so(tmp_path):
+    for name in ("trainA", "trainB"):
+        (tmp_path / name).mkdir()
+        for index in range(12):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{index}.png")
+    with pytest.raises(UserError, match=r"give data\.source_dir=trainA data\.target_dir=trainB"):
+        find_splits(tmp_path)
+    splits = find_splits(tmp_path, naming=Naming(source_dir="trainA", target_dir="trainB"))
+    assert len(splits.train + splits.val + splits.test) == 12

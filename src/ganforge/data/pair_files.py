@@ -20,6 +20,7 @@ from ganforge.pictures import images
 LAYOUTS = ("side_by_side", "folders", "suffixes")
 DIRECTIONS = ("AtoB", "BtoA")
 
+LEAST_UNPAIRED = 10  # pictures; of fewer, missing partners are named one by one
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +65,9 @@ def find_pairs(root: Path, layout: str, *, part: str = "", naming: Naming | None
     naming = naming or Naming()
     if layout == "folders":
         a, b = _side_folders(root, part, naming)
-        return _match(a, b, _by_stem(images.list_images(a)), _by_stem(images.list_images(b)), ("", ""))
+        a_files, b_files = _by_stem(images.list_images(a)), _by_stem(images.list_images(b))
+        _require_pairs(a, b, a_files, b_files)
+        return _match(a, b, a_files, b_files, ("", ""))
     folder = _child(root, part)
     files = images.list_images(folder)
     if layout == "side_by_side":
@@ -105,6 +108,13 @@ def detect_layout(root: Path, *, part: str = "", naming: Naming | None = None) -
     shapes = [shape for path in files[:: max(1, len(files) // 8)] if (shape := _shape(path))]
     if shapes and all(width == 2 * height for height, width in shapes):
         return "side_by_side", f"{len(shapes)} of {len(shapes)} pictures looked at are twice as wide as high"
+    unpaired = [_child(root, name) for name in ("trainA", "trainB")]
+    if all(path.is_dir() for path in unpaired):
+        _require_pairs(*unpaired, *(_by_stem(images.list_images(path)) for path in unpaired))
+        raise UserError(
+            f"data.layout=auto: {unpaired[0]} and {unpaired[1]} are named as unpaired pictures are; where those of one "
+            "name belong together, give data.source_dir=trainA data.target_dir=trainB"
+        )
     raise UserError(
         f"data.layout=auto cannot tell how the pairs lie in {folder}: it has no folders {naming.source_dir} and "
         f"{naming.target_dir} (data.layout=folders, data.source_dir, data.target_dir), no pictures named "
@@ -244,6 +254,16 @@ def _by_suffix(
         else:
             others.append(path)
     return groups[source_suffix], groups[target_suffix], others
+
+
+def _require_pairs(a: Path, b: Path, a_files: dict[str, list[Path]], b_files: dict[str, list[Path]]) -> None:
+    """Raise UserError for two folders of pictures that do not belong together."""
+    both, fewer = len(a_files.keys() & b_files.keys()), min(len(a_files), len(b_files))
+    require(
+        fewer < LEAST_UNPAIRED or both > fewer / 10,
+        f"{a} and {b} look unpaired: of {len(a_files)} and {len(b_files)} pictures {both} have a partner of the same "
+        "name; data=pairs needs for each picture the one that it is to become, under the same name in the other folder",
+    )
 
 
 def _match(
