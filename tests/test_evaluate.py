@@ -1,6 +1,7 @@
 """ganforge evaluate: the numbers of a run again, of a folder in its place, of two folders."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from conftest import overrides_for, overrides_for_model
 from ganforge import cli
-from ganforge.commands.evaluate import evaluate
+from ganforge.commands.evaluate import Folder, evaluate
 from ganforge.commands.extract import train
 from ganforge.commands.sample import sample
 from ganforge.errors import UserError
@@ -208,3 +209,23 @@ def test_odd_settings_of_a_checkpoint_are_one_sentence(judge, tmp_path, section,
     with pytest.raises(UserError, match=message) as refused:
         evaluate(tmp_path / "changed.ckpt")
     assert "\n" not in str(refused.value)
+
+
+def test_folders_of_classes_are_judged_as_sample_writes_them(tmp_path, capsys, monkeypatch, extractor):
+    """Pictures in a folder a class; what is wrong is said with the options of the command."""
+    rng = np.random.default_rng(0)
+    for folder in ("drawn/a", "drawn/b", "real"):
+        (tmp_path / folder).mkdir(parents=True)
+        for index in range(6):
+            picture = Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8))
+            picture.save(tmp_path / folder / f"{index}.png")
+    assert len(Folder(tmp_path / "drawn", 3)) == 12 and len(Folder(tmp_path / "real", 3)) == 6
+    command = ["evaluate", str(tmp_path / "drawn"), "--against", str(tmp_path / "real"), "--metrics", "kid"]
+    assert cli.main([*command, "--extractor", str(tmp_path / "absent/none.pt")]) == 1
+    assert f"--extractor {tmp_path / 'absent/none.pt'}: no such file; train it" in capsys.readouterr().err
+    beside = Path(extractor).with_name("other.pt")
+    assert cli.main([*command, "--extractor", str(beside)]) == 1
+    assert f"{beside}: no such file; there is --extractor {extractor}, or train it" in capsys.readouterr().err
+    assert cli.main([*command, "--weights", str(tmp_path / "none.pth")]) == 1
+    said = capsys.readouterr().err
+    assert "--weights" in said and "or choose --extractor FILE" in said and "evaluation" not in said

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset, default_collate
 import ganforge.data
 import ganforge.evaluation
 from ganforge.commands.sample import check_drawing, draw
+from ganforge.commands.sources import find, is_picture
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor
@@ -39,10 +41,14 @@ _METRIC = ("stages", "monitor", "update", "compute", "reset")
 
 
 class Folder(Dataset):
-    """The pictures of a folder as uint8 (channels, H, W)."""
+    """The pictures of a folder, or of the folders in it (one a class), as uint8 (channels, H, W)."""
 
     def __init__(self, folder: str | Path, channels: int):
-        self.files, self.channels = images.list_images(folder), channels
+        below = any(path.is_dir() for path in Path(folder).glob("*")) and not any(
+            map(is_picture, Path(folder).glob("*"))
+        )
+        self.files = [source.file for source in find([folder], recursive=below)[0]]
+        self.channels = channels
 
     def __len__(self) -> int:
         return len(self.files)
@@ -76,16 +82,22 @@ def evaluate(
         require(overwrite or not Path(output).exists(), f"--output {output}: is already there; or --overwrite")
         make_writable(Path(output).parent, f"--output {output}")
     fidelity = {"metrics": list(metrics or METRICS), "extractor": extractor, "weights": weights}
-    if against is not None:
-        results = of_folders(subject, against, fidelity)
-    else:
-        own = fidelity if metrics or extractor or weights else None
-        results = of_run(subject, pictures, own, n)
+    own = fidelity if metrics or extractor or weights else None
+    try:
+        results = of_folders(subject, against, fidelity) if against else of_run(subject, pictures, own, n)
+    except UserError as error:
+        raise UserError(_as_options(str(error))) from error
     summary.tables(results, ["test"], Console())
     if output is not None:
         summary.write(results, Path(output))
         print(f"numbers: {output}")
     return results
+
+
+def _as_options(message: str) -> str:
+    """A sentence about settings of a training with the options of the command."""
+    message = message.replace("evaluation=domain or evaluation=pixels, which need no such weights", "--extractor FILE")
+    return re.sub(r"evaluation\.metrics\.fidelity\.(metrics|extractor|weights)=", r"--\1 ", message)
 
 
 def of_folders(generated: str | Path, real: str | Path, fidelity: dict[str, Any]) -> dict[str, Any]:

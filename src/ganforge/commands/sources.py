@@ -40,7 +40,7 @@ def find(given: Sequence[str | Path], recursive: bool = False) -> tuple[list[Sou
         for here, below, _ in os.walk(path):
             below[:] = sorted(name for name in below if not name.startswith("."))
             folder = Path(here)
-            pictures = [file for file in folder.iterdir() if _is_picture(file)]
+            pictures = [file for file in folder.iterdir() if is_picture(file)]
             sources += [
                 Source(file, folder.relative_to(path))
                 for file in sorted(pictures, key=lambda entry: natural_key(entry.name))
@@ -67,13 +67,14 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(shown, key=lambda entry: natural_key(entry.name))
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in images.SUFFIXES and file.is_file()
+def is_picture(file: Path) -> bool:
+    """Whether a file is one by its name: not hidden, with a suffix that is read."""
+    return not file.name.startswith(".") and file.suffix.lower() in images.SUFFIXES and file.is_file()
 
 
 def _left_out(folder: Path, subfolders: bool) -> list[str]:
     entries = _entries(folder)
-    others = [entry.name for entry in entries if entry.is_file() and not _is_picture(entry)]
+    others = [entry.name for entry in entries if entry.is_file() and not is_picture(entry)]
     folders = [entry.name for entry in entries if subfolders and entry.is_dir()]
     said = [f"{len(others)} files of other kinds ({_listed(others)})"] if others else []
     said += [f"{len(folders)} folders ({_listed(folders)}), which --recursive would take"] if folders else []

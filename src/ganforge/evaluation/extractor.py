@@ -15,6 +15,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from ganforge.errors import require
 from ganforge.files import tensor_files
+from ganforge.files.untrusted import printable
 from ganforge.pictures.tensors import to_unit
 
 FORMAT = 1  # of the file; raised when an older ganforge could not read it
@@ -153,10 +154,12 @@ def load_extractor(path: str | Path) -> DomainExtractor:
     hash is checked) or of another program.
     """
     argument = "evaluation.metrics.fidelity.extractor"
+    others = sorted(Path(path).parent.glob("*.pt"))
+    there = f"; there is {argument}={printable(others[0])}, or" if others else ";"
     require(
         Path(path).is_file(),
-        f"{argument}={path}: no such file; train it with `ganforge extractor data=... --output {path}`, with the data "
-        "set and settings of this training",
+        f"{argument}={path}: no such file{there} train it with `ganforge extractor data=... --output {path}`, with the "
+        "data set and settings of this training",
     )
     contents = read_tensors(Path(path), argument)
     name = f"{argument}={path}"
