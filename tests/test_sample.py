@@ -1,5 +1,8 @@
 """ganforge sample and interpolate: the same files for the same seed, and walks that start where they should."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +57,16 @@ def test_equal_seeds_give_equal_files_for_any_number_and_batch_size(train, tmp_p
     picture = Image.open(tmp_path / "a/000020.png")
     assert (picture.size, picture.mode) == ((32, 32), "RGB")
     assert Image.open(tmp_path / "a_grid.png").size[0] > 4 * 32
+
+
+def test_a_few_pictures_load_no_compiler_and_no_training(train, tmp_path):
+    command = ["sample", str(train("dcgan")), "-n", "2", "-o", str(tmp_path / "drawn")]
+    heavy = ["torch._dynamo", "sympy", "scipy", "pytorch_lightning", "hydra", "torchvision"]
+    code = (
+        f"import sys; from ganforge.cli import main; main({command}); print(*[n for n in {heavy} if n in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert shown.stdout.splitlines()[-1] == ""
 
 
 def test_pictures_are_those_of_the_generator(train, tmp_path):

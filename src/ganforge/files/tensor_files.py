@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from ganforge.errors import UserError, require
 from ganforge.files.finite import LARGEST_WEIGHT, listed, not_finite
@@ -98,6 +99,16 @@ def _check_tensor(tensor: Tensor) -> None:
         raise _Refused("a tensor of it is larger than what is stored for it")
 
 
+class _Uninitialized(TorchFunctionMode):
+    """Within it weights are not initialised: to draw numbers without memory torch loads its compiler, for a second."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: tuple = (), options: Any = None) -> Any:
+        options = options or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return options["tensor"] if "tensor" in options else arguments[0]
+        return function(*arguments, **options)
+
+
 def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str) -> nn.Module:
     """The network of `build` with these weights, in evaluation mode.
 
@@ -117,7 +128,7 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialized():
             network = build()
     except UserError as error:
         raise UserError(f"{said}: {str(error).removeprefix(f'{said}: ')}") from error
@@ -140,7 +151,7 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str
         f"{said}: its weights are not finite, or too large to compute with ({listed(spoilt)}): its training had broken "
         "down; use another one",
     )
-    network.to_empty(device="cpu").load_state_dict(weights)
+    network.load_state_dict(weights, assign=True)
     return network.eval()
 
 
