@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 from torch._dynamo.utils import counters
 
@@ -19,7 +20,8 @@ def compile_networks(networks: Mapping[str, nn.Module], differentiated_twice: Co
     counters.clear()
     for name, network in networks.items():
         if name in differentiated_twice:
-            print(f"trainer.compile: the {name} runs as it is, because its gradients are differentiated")
+            said = f"trainer.compile: the {name} runs as it is, because its gradients are differentiated"
+            rank_zero_only(print)(said)
         else:
             network.compile()
 
