@@ -276,7 +276,7 @@ def test_a_kill_after_the_last_epoch_costs_nothing(configured, tmp_path, monkeyp
 
 
 MOMENTS = {
-    "data": "ganforge.experiment.check_match",
+    "data": "ganforge.assembly.check_match",
     "sanity": "ganforge.callbacks.Evaluation.on_validation_batch_end",
     "validation": "ganforge.callbacks.Evaluation.on_validation_epoch_end",
     "checkpoint": "ganforge.runs.checkpoint_io.WholeFileCheckpointIO.save_checkpoint",

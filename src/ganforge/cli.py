@@ -5,19 +5,23 @@ import sys
 from collections.abc import Sequence
 
 import ganforge
+from ganforge import extensions
 from ganforge.errors import UserError
 from ganforge.files.untrusted import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; a user's mistake is one sentence on standard error and exit status 1."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    while "--package" in arguments[: 1 if "train" in arguments else -1]:  # after train it is an option of Hydra's
+        place = arguments.index("--package")
+        extensions.name_on_command_line(*arguments[place + 1 : place + 2])
+        del arguments[place : place + 2]
     if arguments[:1] in (["train"], ["-sc"], ["--shell-completion"]):  # the rest is Hydra's
         from ganforge.commands import train
 
         train.called(arguments[1:]) if arguments[0] == "train" else train.complete(arguments)
         return 0
-    arguments = list(arguments)
     if "--sort" in arguments[:-1]:  # a key that begins with - is no option
         place = arguments.index("--sort")
         arguments[place : place + 2] = [f"--sort={arguments[place + 1]}"]
@@ -39,9 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ganforge", description="Train GANs, and what one does afterwards.")
     parser.add_argument("--version", action="version", version=f"ganforge {ganforge.__version__}")
+    parser.add_argument(
+        "--package", metavar="NAME", action="append",
+        help="a package of your own, whose models, data and networks stand beside ganforge's; see ganforge new",
+    )  # fmt: skip
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     commands.add_parser("train", help="train a GAN: ganforge train --help")
+
+    new = commands.add_parser(
+        "new",
+        help="begin a project with models, data and networks of your own",
+        description="Write a small project into DIR: a package with a GAN, a generator and a data set that compose "
+        "with ganforge's, their configs, a test and a README. The package is called as DIR is.",
+    )
+    new.add_argument("folder", metavar="DIR", help="made if missing; not one that holds something")
+    new.set_defaults(run=_new)
 
     predict = commands.add_parser(
         "predict",
@@ -162,6 +179,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
+
+
+def _new(options: argparse.Namespace) -> None:
+    from ganforge.commands.new import new
+
+    new(options.folder)
 
 
 def _sample(options: argparse.Namespace) -> None:

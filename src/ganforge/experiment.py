@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from ganforge import settings, words
+from ganforge.assembly import build_evaluation, build_model, instances, load_data
 from ganforge.callbacks import (
     Dashboard,
     Evaluation,
@@ -33,7 +34,7 @@ from ganforge.callbacks import (
     Speed,
 )
 from ganforge.callbacks.interrupt import SIGNALS
-from ganforge.compatibility import check_logits, check_match, check_parts
+from ganforge.compatibility import check_logits
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
@@ -42,7 +43,6 @@ from ganforge.hardware.compiling import compile_networks, remarks
 from ganforge.runs import checkpoint, initial, resume, status, summary
 from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
 from ganforge.runs.loggers import ending
-from ganforge.runs.provenance import describe
 from ganforge.systems import Adversarial
 
 LAST = Path("checkpoints/last.ckpt")  # in the run's folder: the newest; best.ckpt beside it by the first number
@@ -179,12 +179,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     profiler = settings.profiler(config.trainer.profiler, run_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
-    data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
-    check_match(config, data)
-    check_parts(config)
-    if "n_classes" in config.data:
-        config.data.n_classes = len(data.class_names) or None
-    card = describe(config, data)
+    data, card = load_data(config)
     if resumed is not None:
         checkpoint.check_resumable(resumed, card, force=config.resume == "force")
         card |= checkpoint.origin_of(resumed)
@@ -202,14 +197,13 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
         )
     if config.trainer.compile:
         compile_networks({name: getattr(model, name) for name in model.network_names}, model.differentiated_twice)
-    evaluation: Evaluation = hydra.utils.instantiate(config.evaluation)
-    evaluation.choose(data)
+    evaluation = build_evaluation(config, data)
     monitor, mode = evaluation.monitor
     kept = {"dirpath": run_dir / LAST.parent, "save_on_train_epoch_end": True, "enable_version_counter": False}
     best = RunCheckpoint(filename="best", monitor=monitor, mode=mode, save_weights_only=True, **kept)
     last = RunCheckpoint(filename=LAST.stem, **kept)
-    chosen = _instances(config, "callbacks")
-    loggers = _instances(config, "logger")
+    chosen = instances(config, "callbacks")
+    loggers = instances(config, "logger")
     resume.rewind_logs(loggers, run_dir, resumed)
     bar = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in chosen)
     trainer: pl.Trainer = hydra.utils.instantiate(
@@ -226,12 +220,6 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
         compiled=config.trainer.compile, data=data, model=model,
         evaluation=evaluation, best=best, trainer=trainer,
     )  # fmt: skip
-
-
-def _instances(config: DictConfig, group: str) -> list[Any]:
-    """The objects of a group of which each, or all, may have been removed."""
-    nodes = (config.get(group) or {}).values()
-    return [hydra.utils.instantiate(node) for node in nodes if node is not None]
 
 
 def fit(experiment: Experiment) -> dict[str, Any]:
@@ -324,17 +312,6 @@ def record(experiment: Experiment, results: dict[str, Any]) -> None:
     if experiment.profiled:
         for table in settings.profiles(experiment.run_dir):
             print(f"profile: {table}")
-
-
-def build_model(config: DictConfig, card: dict[str, Any]) -> Adversarial:
-    """The system, with its card for the checkpoints; raises UserError for settings that its optimizers refuse."""
-    model: Adversarial = hydra.utils.instantiate(config, _convert_="all")  # plain lists: checkpoints hold no configs
-    model.card = card
-    try:
-        model.configure_optimizers()
-    except (TypeError, ValueError) as error:
-        raise UserError(f"model.optimizer_g or model.optimizer_d: {error}") from error
-    return model
 
 
 def _overrides() -> list[str]:

@@ -19,7 +19,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import ganforge
-from ganforge import CONF
+from ganforge import CONF, extensions
 from ganforge.errors import UserError
 from ganforge.files.untrusted import printable
 
@@ -54,9 +54,15 @@ def one_sentence(arguments: Sequence[str]) -> Iterator[None]:
 def command() -> str:
     """How this training was called: what is typed before its settings."""
     script = Path(sys.argv[0])
-    if script.parts[-3:] == ("ganforge", "commands", "train.py"):
-        return "ganforge train"
+    if is_installed_command():
+        named = filter(None, os.environ.get(extensions.VARIABLE, "").split(","))
+        return " ".join(["ganforge", *(f"--package {name}" for name in named), "train"])
     return f"python {shlex.quote(str(script))}" if script.suffix == ".py" else "python train.py"
+
+
+def is_installed_command() -> bool:
+    """Whether a training was called as `ganforge train`, from whatever folder."""
+    return Path(sys.argv[0]).parts[-3:] == ("ganforge", "commands", "train.py")
 
 
 def sentence(error: BaseException) -> str:
@@ -117,13 +123,17 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return sorted(elsewhere, key=lambda other: (-SequenceMatcher(None, other, name).ratio(), other))
 
 
-def choices(folder: Path = CONF) -> dict[str, list[str]]:
-    """The choices of every group of a folder of configs: {"model": ["cgan", ...], "model/augment": [...], ...}."""
+def choices(*folders: Path) -> dict[str, list[str]]:
+    """The choices of every group of folders of configs: {"model": ["cgan", ...], "model/augment": [...], ...}.
+
+    Without folders: of ganforge's and of the packages that the user named.
+    """
     found: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.yaml")):
-        group = path.parent.relative_to(folder).as_posix()
-        if group != ".":
-            found.setdefault(group, []).append(path.stem)
+    for folder in folders or (CONF, *extensions.folders()):
+        for path in sorted(folder.rglob("*.yaml")):
+            group = path.parent.relative_to(folder).as_posix()
+            if group != ".":
+                found.setdefault(group, []).append(path.stem)
     return found
 
 
@@ -157,7 +167,7 @@ def _as_choice(name: str, value: str) -> str | None:
     if key not in ("_target_", "path") or not named:
         return None
     known: dict[str, str] = {}
-    for choice in choices().get(group, []):
+    for choice in choices(CONF).get(group, []):
         node = OmegaConf.load(CONF / group / f"{choice}.yaml")
         path = str(node.get("path") or node.get("_target_")).rpartition(".")[2]
         known[path] = choice if path not in known else ""

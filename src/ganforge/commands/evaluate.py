@@ -31,7 +31,7 @@ from ganforge.networks.layers import infer
 from ganforge.pictures import images
 from ganforge.pictures.tensors import to_unit
 from ganforge.runs import summary
-from ganforge.runs.classes import classes, named
+from ganforge.runs.classes import NOT_THERE, classes, named
 from ganforge.runs.generators import Generator, check_size, is_plain, load_generator
 
 _BATCH = 64
@@ -172,7 +172,8 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
     kind = known.get(config.pop("_target_"))
     require(
         kind is not None,
-        f"{path}: names data that is not built from a checkpoint; only those of ganforge.data are ({named(known)})",
+        f"{path}: names data that is not built from a checkpoint; only those of ganforge.data are ({named(known)})"
+        + NOT_THERE,
     )
     if "cache_dir" in config:
         config["cache_dir"] = str(_cache("pictures"))
@@ -231,7 +232,8 @@ def rebuild_metrics(generator: Generator, fidelity: dict[str, Any] | None) -> di
             and target in known
             and is_plain({key: node[key] for key in node if key != "_target_"}),
             f"{generator.path}: names the metric {reprlib.repr(target)}; only those of "
-            f"ganforge.evaluation are built from a checkpoint, with plain values ({named(known)}); use --metrics",
+            f"ganforge.evaluation are built from a checkpoint, with plain values ({named(known)}){NOT_THERE}; or "
+            "use --metrics",
         )
         config = _settings(node, f"{generator.path}: its metric {name}")
         del config["_target_"]

@@ -36,11 +36,7 @@ def predict(
     UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`;
     formats that are read and not written (GIF) become PNG. Of several pages or frames the first is translated.
     """
-    generator = load_generator(checkpoint, direction)
-    require(
-        generator.output.fed == "picture",
-        f"{generator.path}: this model draws pictures from noise; use ganforge sample",
-    )
+    generator = load_translator(checkpoint, direction)
     reads_networks = "networks" in generator.card["provides"]
     if reads_networks:
         from ganforge.commands import bonds  # other translations need none of SciPy
@@ -77,6 +73,16 @@ def predict(
     notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
     print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
     return written
+
+
+def load_translator(checkpoint: str | Path, output: str | None = None) -> Generator:
+    """A trained generator of pictures from pictures; raises UserError for one that draws from noise."""
+    generator = load_generator(checkpoint, output)
+    require(
+        generator.output.fed == "picture",
+        f"{generator.path}: this model draws pictures from noise; use ganforge sample",
+    )
+    return generator
 
 
 def translate(generator: Generator, picture: np.ndarray, norm_mode: str | None = None) -> np.ndarray:

@@ -1,9 +1,10 @@
 """New images from a trained generator, and walks between them; the checkpoint alone is enough."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor
@@ -40,13 +41,8 @@ def sample(
     before the first image is drawn; returns the files of the images.
     """
     generator = load_sampler(checkpoint)
-    require(n >= 1, f"-n {n}: 1 or more images")
-    require(seed >= 0, f"--seed {seed}: 0 or more")
     require(batch_size >= 1, f"--batch-size {batch_size}: 1 or more")
-    require(
-        truncation is None or truncation >= LEAST_TRUNCATION,
-        f"--truncation {truncation}: {LEAST_TRUNCATION} standard deviations or more; within less none is found",
-    )
+    drawn = pictures(generator, n, class_name=class_name, truncation=truncation, seed=seed, batch_size=batch_size)
     labels = class_labels(generator, class_name, n)
     output = Path(output)
     names = generator.card.get("class_names", [])
@@ -65,20 +61,45 @@ def sample(
     for folder in {output, *(file.parent for file in files)}:
         make_writable(folder, f"--output {folder}")
 
-    first = []
-    begins = range(0, n, batch_size)
-    for begin in track(begins, description="drawing", disable=len(begins) < 2):
-        indices = range(begin, min(begin + batch_size, n))
-        z = latents(indices, generator.network.latent_dim, seed, truncation)
-        drawn = draw(generator, z, None if labels is None else labels[indices.start : indices.stop])
-        for index, picture in zip(indices, drawn, strict=True):
-            images.write(files[index], images.from_unit(picture.numpy()))
-        in_grid = max(1, min(IN_GRID, PIXELS_IN_GRID // drawn[0, 0].numel()))
-        if begin < in_grid:
-            first.append(drawn[: in_grid - begin])
-    save(square(torch.cat(first)), grid)
+    first: list[np.ndarray] = []
+    for index, picture in enumerate(track(drawn, total=n, description="drawing", disable=n <= batch_size)):
+        images.write(files[index], picture)
+        if index < max(1, min(IN_GRID, PIXELS_IN_GRID // picture[..., 0].size)):
+            first.append(images.to_unit(picture))
+    save(square(torch.from_numpy(np.stack(first))), grid)
     print(f"{n} images of {generator.path}, seed {seed}, written to {output}\ngrid: {grid}")
     return files
+
+
+def pictures(
+    generator: Generator,
+    n: int,
+    *,
+    class_name: str | None = None,
+    truncation: float | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> Iterator[np.ndarray]:
+    """Images 0 to n - 1 of a seed, uint8 (H, W, C), drawn batch_size at a time; see `sample`.
+
+    Raises UserError before the first is drawn.
+    """
+    require(n >= 1, f"-n {n}: 1 or more images")
+    require(seed >= 0, f"--seed {seed}: 0 or more")
+    require(
+        truncation is None or truncation >= LEAST_TRUNCATION,
+        f"--truncation {truncation}: {LEAST_TRUNCATION} standard deviations or more; within less none is found",
+    )
+    labels = class_labels(generator, class_name, n)
+
+    def drawn() -> Iterator[np.ndarray]:
+        for begin in range(0, n, batch_size):
+            indices = range(begin, min(begin + batch_size, n))
+            z = latents(indices, generator.network.latent_dim, seed, truncation)
+            for picture in draw(generator, z, None if labels is None else labels[indices.start : indices.stop]):
+                yield images.from_unit(picture.numpy())
+
+    return drawn()
 
 
 def interpolate(

@@ -14,7 +14,10 @@ import hydra
 from omegaconf import DictConfig
 
 from ganforge import CONF
+from ganforge.hardware import processes
 from ganforge.words import one_sentence
+
+SCRIPT = Path(__file__).resolve()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -26,14 +29,19 @@ def _train(config: DictConfig) -> float:
 
 def main() -> None:
     """Train as the command line says."""
-    with one_sentence(sys.argv[1:]):
-        _train()
+    try:
+        with one_sentence(sys.argv[1:]):
+            _train()
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            processes.answer(error=ended.code)
+        raise
 
 
 def called(arguments: list[str]) -> None:
     """`ganforge train ARGUMENTS`."""
     completes = arguments[:1] in (["-sc"], ["--shell-completion"])  # for the command that was typed
-    sys.argv = ["ganforge" if completes else str(Path(__file__).resolve()), *arguments]
+    sys.argv = ["ganforge" if completes else str(SCRIPT), *arguments]
     main()
 
 

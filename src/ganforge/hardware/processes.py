@@ -1,11 +1,14 @@
 """Which of the processes of a run this one is, by what started them, and when it ends. Imports nothing heavy."""
 
+import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 SWEEP = "GANFORGE_SWEEP"  # set for every job of a sweep: its folder
+ANSWER = "GANFORGE_ANSWER"  # set for a training that a Python program called: the file for `answer`
 
 
 class Launch(NamedTuple):
@@ -47,12 +50,21 @@ def rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0)) or int(os.environ.get("NODE_RANK", 0))
 
 
+def answer(**said: str) -> None:
+    """Tell the Python program that called this training its folder, or the error that ended it."""
+    path = os.environ.get(ANSWER)
+    if path is None or rank():
+        return
+    before = json.loads(Path(path).read_text()) if Path(path).is_file() else {}
+    Path(path).write_text(json.dumps({**before, **said}))
+
+
 def stop_with_parent() -> None:
-    """Of a job: be stopped, with a checkpoint, when the process that sweeps is gone; of a further process of a run that
-    Lightning started: end with the first one, which alone writes. Known to Linux alone.
+    """Of a job: be stopped, with a checkpoint, when the process that sweeps or called it is gone; of a further process
+    of a run that Lightning started: end with the first one, which alone writes. Known to Linux alone.
     """
     further = "LOCAL_RANK" in os.environ
-    if sys.platform != "linux" or (launch() is not None if further else SWEEP not in os.environ):
+    if sys.platform != "linux" or (launch() is not None if further else {SWEEP, ANSWER}.isdisjoint(os.environ)):
         return
     import ctypes
 

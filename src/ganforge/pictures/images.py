@@ -119,6 +119,12 @@ def write(path: str | Path, array: np.ndarray) -> None:
     _pillow(array).save(path, **_SAVE_OPTIONS.get(suffix, {}))
 
 
+def with_channels(array: np.ndarray, channels: int) -> np.ndarray:
+    """A picture, uint8 (H, W), (H, W, 1) or (H, W, 3), with 1 (grey) or 3 (RGB) channels, as `read` would give it."""
+    picture = _pillow(array).convert("L" if channels == 1 else "RGB")
+    return np.array(picture).reshape(*array.shape[:2], channels)
+
+
 def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize uint8 (H, W, C) to size = (h, w) by Pillow's bicubic, which averages when it shrinks (no aliasing)."""
     height, width = size

@@ -19,7 +19,7 @@ from ganforge.files import tensor_files
 from ganforge.files.folders import plain_name
 from ganforge.game.players import Output
 from ganforge.runs.checkpoint import LARGEST, find, load
-from ganforge.runs.classes import classes, named
+from ganforge.runs.classes import NOT_THERE, classes, named
 
 _MOST_SETTING = 2**16  # of a network: channels, layers, numbers of a latent
 _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least
@@ -59,7 +59,7 @@ def is_plain(value: Any) -> bool:
 
 
 def known_networks() -> dict[str, type]:
-    """Path -> class, of the networks in `ganforge.networks` that take or draw pictures; not of their layers."""
+    """Path -> class, of the networks in `ganforge.networks` and in packages that the user named; not their layers."""
 
     def fits(kind: type) -> bool:
         return issubclass(kind, nn.Module) and not {"in_channels", "out_channels"}.isdisjoint(
@@ -81,7 +81,7 @@ def build_network(config: dict[str, Any], said: str) -> nn.Module:
     require(
         isinstance(target, str) and target in known,
         f"{said} names {reprlib.repr(target)}{near}; only those of ganforge.networks are built from a "
-        f"checkpoint: {named(known)}",
+        f"checkpoint: {named(known)}{NOT_THERE}",
     )
     built = {}
     for name, value in config.items():

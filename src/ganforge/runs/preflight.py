@@ -33,6 +33,7 @@ class Preflight(Callback):
         shared = share_folder(config)
         take_folder(config, "hydra.run.dir", newest_unfinished, "run", may_be_renamed=not shared)
         folder = Path(config.hydra.run.dir)
+        processes.answer(folder=str(folder.absolute()))
         if config.resume and not processes.rank() and (folder / ".hydra/config.yaml").exists():
             with read_write(config.hydra), open_dict(config.hydra):  # until it is known that the run goes on with these
                 config.hydra.output_subdir = NEXT

@@ -15,7 +15,7 @@ from ganforge import CONF
 from ganforge.data.module import DataModule
 from ganforge.runs.checkpoint import LAYOUT
 from ganforge.runs.generators import outputs_of
-from ganforge.words import command
+from ganforge.words import is_installed_command
 
 MOST_DIFFERENCE = 1_000_000  # characters of uncommitted changes that a checkpoint holds
 
@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 
 def project() -> Path:
     """The folder whose git state belongs to a run: where `ganforge train` was typed, or the clone of ganforge."""
-    return Path.cwd() if command() == "ganforge train" else CONF.resolve().parent
+    return Path.cwd() if is_installed_command() else CONF.resolve().parent
 
 
 def _git(*arguments: str) -> str:
