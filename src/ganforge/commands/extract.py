@@ -44,5 +44,5 @@ def train(
             config = compose("train", overrides=[*overrides, f"seed={seed}"])
             data = hydra.utils.instantiate(config.data, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(sentence(error)) from error
+        raise UserError(sentence(error, overrides)) from error
     return train_extractor(data, name=name, output=output, epochs=epochs, seed=seed, least_accuracy=least_accuracy)

@@ -14,6 +14,7 @@ import hydra
 from omegaconf import DictConfig
 
 from ganforge import CONF
+from ganforge.runs.preflight import leaving_nothing
 from ganforge.words import one_sentence
 
 
@@ -26,7 +27,7 @@ def _train(config: DictConfig) -> float:
 
 def main() -> None:
     """Train as the command line says."""
-    with one_sentence(sys.argv[1:]):
+    with leaving_nothing(), one_sentence(sys.argv[1:]):
         _train()
 
 
