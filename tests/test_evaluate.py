@@ -10,14 +10,15 @@ from PIL import Image
 
 from conftest import overrides_for, overrides_for_model
 from ganforge import cli
-from ganforge.commands.evaluate import Folder, evaluate
+from ganforge.commands.evaluate import Folder, evaluate, rebuild_data
 from ganforge.commands.extract import train
 from ganforge.commands.sample import sample
 from ganforge.errors import UserError
 from ganforge.evaluation.extractor import load_extractor
-from ganforge.experiment import run
+from ganforge.experiment import run, start
 from ganforge.report import page as report
 from ganforge.runs import checkpoint
+from ganforge.runs.generators import load_generator
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +226,59 @@ def test_folders_of_classes_are_judged_as_sample_writes_them(tmp_path, capsys, m
     assert f"--extractor {tmp_path / 'absent/none.pt'}: no such file; train it" in capsys.readouterr().err
     beside = Path(extractor).with_name("other.pt")
     assert cli.main([*command, "--extractor", str(beside)]) == 1
-    assert f"{beside}: no such file; there is --extractor {extractor}, or train it" in capsys.readouterr().err
+    assert f"{beside}: no such file; there is --extractor {extractor}; or train it" in capsys.readouterr().err
     assert cli.main([*command, "--weights", str(tmp_path / "none.pth")]) == 1
     said = capsys.readouterr().err
-    assert "--weights" in said and "or choose --extractor FILE" in said and "evaluation" not in said
+    assert "add --metrics swd, which needs none, or --weights FILE" in said and "evaluation" not in said
+
+
+def test_numbers_that_need_no_weights(tmp_path, capsys, judged, folders):
+    """Of a run they are those of evaluation=pixels; of two folders the second stands for the training pictures."""
+    numbers = tmp_path / "numbers.json"
+    command = ["evaluate", str(judged), "--output", str(numbers), "--overwrite", "--metrics"]
+    assert cli.main([*command, "swd,diversity"]) == 0
+    of_run = json.loads(numbers.read_text())
+    assert {key for key in of_run if key.startswith("test/")} == {"test/swd", "test/diversity"}
+    assert cli.main(["sample", str(judged), "-n", "12", "--output", str(tmp_path / "drawn")]) == 0
+    against = [str(tmp_path / "drawn"), "--against", str(tmp_path / "real")]
+    rebuilt = rebuild_data(load_generator(judged)).real("train")
+    (tmp_path / "real").mkdir()
+    for index, picture in enumerate(rebuilt):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / "real" / f"{index}.png")
+    assert cli.main(["evaluate", *against, "--metrics", "swd,diversity", *command[2:5]]) == 0
+    shown = capsys.readouterr().out
+    assert f"12 generated pictures against 10 real ones ({tmp_path / 'real'}), pixel by pixel" in shown
+    of_folders = json.loads(numbers.read_text())
+    for key in ("test/swd", "test/diversity"):  # the run draws on its test's latents with equal seeds, PNGs round
+        assert of_folders[key] == pytest.approx(of_run[key], rel=1e-3)
+    assert cli.main(["evaluate", *against, "--metrics", "swd", "--extractor", "x.pt"]) == 1
+    assert "--extractor x.pt: not needed for swd" in capsys.readouterr().err
+    for index in range(2):
+        Image.new("RGB", (9, 8)).save(tmp_path / "real" / f"odd{index}.png")
+    assert cli.main(["evaluate", *against, "--metrics", "swd"]) == 1
+    assert "there are pictures of 9 x 8 and 32 x 32 px; give pictures of one size" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(tmp_path / "real"), "--against", str(folders / "pairs"), "--metrics", "swd"]) == 1
+    assert "are of 32 x 32 px and the real ones of 64 x 32" in capsys.readouterr().err
+
+
+def test_an_extractor_of_the_same_classes_is_named_where_the_default_one_is_absent(
+    configured, folders, tmp_path, capsys, monkeypatch
+):
+    """As one is written by `ganforge extractor --name`; what it prints at its end can be typed."""
+    monkeypatch.chdir(tmp_path)
+    pictures = ["data=image_folder", f"data.root={folders / 'image_folder'}", "data.size=32"]
+    assert cli.main(["extractor", *pictures, "--name", "mine", "--epochs", "1"]) == 0
+    hint = capsys.readouterr().out.splitlines()[-1].removeprefix("to train and compare by it: ")
+    assert hint == "evaluation=domain evaluation.metrics.fidelity.extractor=lightning_logs/extractors/mine.pt"
+    digits = ["data=mnist", f"data.root={folders / 'mnist'}", "data.n_heldout=20"]
+    assert cli.main(["extractor", *digits, "--name", "digits", "--epochs", "1"]) == 0  # knows other classes
+    capsys.readouterr()
+    small = overrides_for_model("dcgan")
+    with pytest.raises(SystemExit) as refused:
+        start(configured([*small, *pictures, "evaluation=domain"]))
+    _, setting = hint.split()
+    assert f"image_folder_cnn.pt: no such file; there is {setting}, which knows the classes" in refused.value.code
+    assert "digits.pt" not in refused.value.code
+    run(configured([*small, *pictures, *hint.split(), "evaluation.metrics.fidelity.metrics=[kid]"]))
+    assert cli.main(["extractor", *digits, "--epochs", "1"]) == 0
+    assert capsys.readouterr().out.endswith("to train and compare by it: evaluation=domain\n")

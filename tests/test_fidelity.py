@@ -367,7 +367,7 @@ def test_features_of_something_else_are_not_taken(tmp_path):
     assert read_features(tmp_path / "pipe.npz", "mine") is None
 
 
-def test_missing_inception_weights_are_said_before_the_training_with_what_to_do(tmp_path, monkeypatch):
+def test_missing_inception_weights_are_said_before_the_training_with_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     asked = []
 
@@ -381,15 +381,10 @@ def test_missing_inception_weights_are_said_before_the_training_with_what_to_do(
         metric.prepare(Dots())
     message = str(caught.value)
     assert asked == [features_module.URL_INCEPTION_V3]
-    for part in (
-        features_module.URL_INCEPTION_V3,
-        str(tmp_path / "torch" / "hub" / "checkpoints"),
-        "evaluation.metrics.fidelity.weights=FILE",
-        "evaluation=domain",
-        "evaluation=pixels",
-        "no route to host",
-    ):
+    assert str(tmp_path / "torch" / "hub" / "checkpoints") in capsys.readouterr().out
+    for part in ("(no route to host)", "; add evaluation=pixels, which needs none, or", "fidelity.weights=FILE"):
         assert part in message
+    assert "\n" not in message and len(message) < 250
     with pytest.raises(UserError, match=r"weights=.*none.pth: no such file"):
         Fidelity(weights=tmp_path / "none.pth").prepare(Dots())
 
@@ -413,7 +408,7 @@ def test_files_that_are_not_inceptions_weights_are_refused_and_nothing_in_them_i
         open_network(None, path)
     for contents in ({"conv1.weight": torch.zeros(2)}, torch.zeros(3)):
         torch.save(contents, path)
-        with pytest.raises(UserError, match=r"not the weights of Inception.*download"):
+        with pytest.raises(UserError, match=r"not the weights of Inception.*add evaluation=pixels"):
             open_network(None, path)
 
 

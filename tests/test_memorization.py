@@ -33,7 +33,7 @@ class Data:
     """The part of a data module that the metric asks for."""
 
     def __init__(self, pictures: torch.Tensor):
-        self.pictures = pictures
+        self.pictures, self.class_names = pictures, ()
 
     def real(self, split: str) -> Dataset:
         assert split == "train"
@@ -184,7 +184,7 @@ def test_features_find_what_pixels_do_not(tmp_path, monkeypatch):
         both = batch.float() + batch.flip(-1).float()
         return both.flatten(1)
 
-    monkeypatch.setattr(memorization, "_load_features", lambda path: asked.append(path) or mirror_blind)
+    monkeypatch.setattr(memorization, "_load_features", lambda path, names: asked.append(path) or mirror_blind)
     data = Data(noise(100, 0))
     samples = noise(20, 1)
     samples[3], samples[9] = data.pictures[50].flip(-1), data.pictures[70].flip(-1)

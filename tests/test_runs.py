@@ -161,6 +161,16 @@ def test_mistakes_are_one_sentence(folder, capsys, options, message):
     assert said.startswith("error: ") and message in said and said.count("\n") == 1
 
 
+def test_where_nothing_was_trained_the_folder_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs"]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: lightning_logs: no such folder in {tmp_path}; go to where you trained, or give the folder: "
+        "ganforge runs FOLDER\n"
+    )
+
+
 def test_a_filter_of_nothing_is_refused():
     with pytest.raises(UserError):
         select([], ["=3"])

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,16 +55,83 @@ def train(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
         ("~data.shiftd", r"~data\.shiftd: .* did you mean data\.shifted\?"),
         ("dcgan", r"dcgan: .* NAME=VALUE; did you mean model=dcgan\?"),
         ("ckpt_path=runs/epoch=3.ckpt", r"ckpt_path=runs/epoch=3\.ckpt: .* 'ckpt_path=\"runs/epoch=3\.ckpt\"'"),
-        ("data.lattices=kagome,square", r".* -m runs one after another.*\[kagome,square\]'"),
+        (
+            "data.lattices=kagome,square",
+            r".* -m runs one after another.*\[kagome,square\]'.* 'data\.lattices=\"kag.*\"'",
+        ),
         ("--hlep", r"--hlep: no such option; did you mean --help\?"),
         ("--model=dcgan", r"--model=dcgan: .* without dashes: model=dcgan"),
+        ("--model dcgan", r"--model dcgan: .* without dashes: model=dcgan"),
+        ("--epochs 3", r"--epochs 3: .* without dashes: trainer\.max_epochs=3"),
+        ("--epochs=3", r"--epochs=3: .* without dashes: trainer\.max_epochs=3"),
+        ("--batch-size 4", r"--batch-size 4: .* without dashes: data\.batch_size=4 or .*"),
+        ("--resume", r"--resume: .* without dashes: resume=true"),
+        ("--xyzzy 3", r"--xyzzy 3: .* are written NAME=VALUE, and python \S+train\.py --help lists them"),
+        ("model=dcgan -m seed=0,1", r"seed=0,1: options such as -m stand before all settings: python \S+ -m NAME=.*"),
+        ("model=dcgan data=image_folder", r"data\.root: is not given; add data\.root=FOLDER"),
+        ("data=pairs", r"data\.root: is not given; add data\.root=FOLDER"),
+        ("data=pairs data.root=~/x", r'data\.root=~/x: .*; write data\.root="\$HOME/x"'),
+        ("data=pairs data.root=a[b", r"data\.root=a\[b: cannot be read; .* 'data\.root=\"a\[b\"'"),
+        ("data.lattices=[kagome, square]", r".* without spaces, or quoted: 'data\.lattices=\[kagome,square\]'"),
+        ("data.lattices=[kagome", r".* a bracket is not closed; .* 'data\.lattices=\[kagome\]'"),
+        ("model=gan data=mnist ~model.generator.nix", r"~model\.generator\.nix: no .*; what there is: .*, widths, .*"),
+        ("model=dcgan data=mnist ~model.generator.hidden", r"~model\.generator\.hidden: is null as it is; .*"),
+        ("-m launcher=ray seed=0", r"launcher=ray: its package is not installed: pip install hydra-ray-launcher"),
     ],
 )
 def test_a_wrong_word_is_one_sentence_with_the_nearest_right_one(tmp_path, arguments, sentence):
     result = train(*arguments.split(), cwd=tmp_path)
     assert result.returncode == 1
     assert re.fullmatch(f"error: {sentence}( \\(.* would add it\\))?\n", result.stderr)
-    assert not list(tmp_path.rglob("status.json"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("typed", ["a,b", "a[b", 'it\'s "ü" {'])
+def test_a_folder_with_special_characters_is_found_as_the_hint_says(tmp_path, typed):
+    (tmp_path / typed).mkdir()
+    pictures = ["model=dcgan", "data=image_folder", "evaluation=pixels"]
+    refused = train(*pictures, f"data.root={typed}", cwd=tmp_path).stderr
+    hint = refused[refused.rindex("'data.root=") :].strip()
+    said = train(*pictures, *shlex.split(hint), cwd=tmp_path).stderr
+    assert said.startswith(f"error: {typed} holds no pictures")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["data.root=none"],
+        ["data.root=none", "hydra.run.dir=a/b"],
+        ["model.latent_dim=-1", "evaluation=pixels"],
+        ["-m", "model.nothing=1,2"],
+        ["-m", "model.nothing=1,2", "hydra.sweep.dir=a/b"],
+    ],
+)
+def test_what_is_refused_leaves_no_new_folder(tmp_path, folders, wrong):
+    before = sorted(tmp_path.rglob("*"))
+    refused = train(*wrong, "model=dcgan", "data=image_folder", f"data.root={folders / 'image_folder'}", cwd=tmp_path)
+    assert refused.returncode == 1 and refused.stderr.startswith("error: "), refused.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_refused_leaves_the_folders_that_were_there(tmp_path, folders):
+    """An empty one, a run, the other runs beside a new one, and the jobs of a sweep, which say what failed."""
+    pictures = ["model=dcgan", *overrides_for_model("dcgan"), *overrides_for("image_folder", folders)]
+    assert train(*pictures, "hydra.run.dir=runs/one", "logger=csv", cwd=tmp_path).returncode == 0
+    (tmp_path / "runs/empty").mkdir()
+    written = {file: file.read_bytes() for file in (tmp_path / "runs").rglob("*") if file.is_file()}
+    state = tmp_path / "runs/one/status.json"
+    del written[state]  # says why it did not go on
+    state.write_text(state.read_text().replace("finished", "interrupted"))
+    wrong = "model.latent_dim=-1"
+    for more in (["one"], ["one", "resume=true"], ["one", "resume=force"], ["two"], ["empty"]):
+        refused = train(*pictures, wrong, f"hydra.run.dir=runs/{more[0]}", *more[1:], cwd=tmp_path)
+        assert refused.returncode == 1 and refused.stderr.startswith("error: "), refused.stderr
+        assert all(file.read_bytes() == before for file, before in written.items())
+    assert json.loads(state.read_text())["state"] == "interrupted"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["empty", "one"]
+    assert train("-m", *pictures, "model.latent_dim=-1,-2", "hydra.sweep.dir=sweep", cwd=tmp_path).returncode == 1
+    for job in ("model.latent_dim--1", "model.latent_dim--2"):
+        assert json.loads((tmp_path / "sweep" / job / "status.json").read_text())["state"] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("subject", metavar="RUN_OR_FOLDER", help="a run, a .ckpt, or with --against a folder")
     judge.add_argument("--against", metavar="FOLDER", help="compare the two folders of pictures")
     judge.add_argument("--images", metavar="FOLDER", help="judge these pictures in place of what the run generates")
-    judge.add_argument("--metrics", metavar="M,...", help="of fid, kid, is, precision, recall; default: the run's")
+    judge.add_argument(
+        "--metrics",
+        metavar="M,...",
+        help="of fid, kid, is, precision, recall; of swd, diversity, duplicates, which need no weights; default: "
+        "the run's",
+    )
     judge.add_argument("--extractor", metavar="FILE", help="of ganforge extractor, in place of Inception")
     judge.add_argument("--weights", metavar="FILE", help="of Inception; default: torch-fidelity's download")
     judge.add_argument("-n", type=int, metavar="N", help="how many are generated; default: as at the end of the run")

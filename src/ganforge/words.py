@@ -7,12 +7,13 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.main import get_args_parser
 from omegaconf import Container, DictConfig, OmegaConf
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import ganforge
 from ganforge import CONF, extensions
-from ganforge.errors import UserError
+from ganforge.errors import UserError, require
 from ganforge.files.untrusted import printable
 
 
@@ -41,7 +42,7 @@ def one_sentence(arguments: Sequence[str]) -> Iterator[None]:
         check_arguments(arguments)
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {sentence(error)}")
+        sys.exit(f"error: {sentence(error, arguments)}")
     except BrokenPipeError:  # of `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
         sys.exit(1)
@@ -65,12 +66,15 @@ def is_installed_command() -> bool:
     return Path(sys.argv[0]).parts[-3:] == ("ganforge", "commands", "train.py")
 
 
-def sentence(error: BaseException) -> str:
-    """What a user did wrong, in one line, with the nearest names that would be accepted; safe to print."""
-    return printable(_sentence(error), lines=True)
+def sentence(error: BaseException, arguments: Sequence[str] = ()) -> str:
+    """What a user did wrong, in one line, with the nearest names that would be accepted; safe to print.
+
+    arguments: of the command line, where the error is of them.
+    """
+    return printable(_sentence(error, arguments), lines=True)
 
 
-def _sentence(error: BaseException) -> str:
+def _sentence(error: BaseException, arguments: Sequence[str]) -> str:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__ or cause.__context__
@@ -80,7 +84,10 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(error.missing_cfg_file, error.options)
     if isinstance(error, OverrideParseException):
-        return _unreadable(error.override, lines)
+        return _unreadable(error.override, arguments)
+    if match := re.search(r"Missing mandatory value: (\S+?)[.;]?(\s|$)", str(error)):
+        value = "FOLDER" if _split(match[1])[1] == "root" else "VALUE"
+        return f"{match[1]}: is not given; add {match[1]}={value}"
     if isinstance(error, InstantiationException):
         return _refused_by_class(str(error)) or _joined(lines)
     if match := re.match(r"In '.*': Could not load '(.+)'", lines[0]):
@@ -90,13 +97,18 @@ def _sentence(error: BaseException) -> str:
             return _joined(lines)
         return _unknown_setting(match[1], _tree(error.__cause__), lines[-1])
     if match := re.match(r"Could not delete from config. '(.+)' does not exist", lines[0]):
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return _unknown_setting(f"~{match[1]}", hydra.compose("train"))
+        tree = _composed(arguments)
+        if match[1] in _settings(tree):
+            return f"~{match[1]}: is null as it is; nothing is left to take away"
+        return _unknown_setting(f"~{match[1]}", tree)
     if match := re.match(r"Error merging override (.+)", lines[0]):
         return f"{match[1]}: {_lines(error.__cause__)[0]}" if error.__cause__ else match[1]
     if match := re.match(r"Ambiguous value for argument '(.+)'$", lines[0]):
         key, _, values = match[1].partition("=")
-        return f"{match[1]}: several values; -m runs one after another, and a list is written '{key}=[{values}]'"
+        return (
+            f"{match[1]}: several values; -m runs one after another, a list is written '{key}=[{values}]', and a text "
+            f"with a comma {_quoted(key, values)}"
+        )
     return _joined(lines)
 
 
@@ -138,10 +150,12 @@ def choices(*folders: Path) -> dict[str, list[str]]:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raise UserError for an option that train.py does not have, and for a choice where a single setting is written."""
+    """Raise UserError for an option that train.py does not have or that stands between settings, and for a choice where
+    a single setting is written.
+    """
     options = re.findall(r"(?<!\w)--[a-z-]+", get_args_parser().format_usage())
     groups = choices()
-    for argument in arguments:
+    for place, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         group = name.replace(".", "/")
         if group != name and group in groups and value and not value.startswith(("{", "$", "null")):
@@ -155,9 +169,31 @@ def check_arguments(arguments: Sequence[str]) -> None:
             continue
         if near := get_close_matches(name, options, n=1, cutoff=0.75):
             raise UserError(f"{name}: no such option; did you mean {near[0]}?")
-        raise UserError(
-            f"{argument}: no such option; settings are written without dashes: {name.lstrip('-')}={value or 'VALUE'}"
+        raise UserError(_no_option(argument, arguments[place + 1 :], arguments))
+
+    if any(argument.startswith("-") for argument in arguments[1:-1]):
+        unread = [part for part in get_args_parser().parse_known_args(list(arguments))[1] if "=" in part]
+        require(
+            not unread,
+            f"{' '.join(unread)}: options such as -m stand before all settings: {command()} -m NAME=VALUE ...",
         )
+
+
+def _no_option(argument: str, following: Sequence[str], arguments: Sequence[str]) -> str:
+    """Of a setting that was written as an option: --epochs 3, --epochs=3."""
+    name, equals, value = argument.partition("=")
+    if not equals and following and "=" not in following[0] and not following[0].startswith(("-", "~", "+")):
+        argument, value = f"{argument} {following[0]}", following[0]
+    name, tree = name.lstrip("-").replace("-", "_"), _composed(arguments)
+    known = [*choices(), *_settings(tree)]
+    near = [name] if name in known else nearest(name, known)[:3]
+    if not near:
+        return f"{argument}: no such option; settings are written NAME=VALUE, and {command()} --help lists them"
+    written = []
+    for key in near:
+        switch = OmegaConf.select(tree, key) in (True, False) if key not in choices() else False
+        written.append(f"{key}={value or ('true' if switch else 'VALUE')}")
+    return f"{argument}: no such option; settings are written without dashes: {' or '.join(written)}"
 
 
 def _as_choice(name: str, value: str) -> str | None:
@@ -180,22 +216,43 @@ def _missing_choice(path: str, options: Sequence[str] | None) -> str:
     if not group:
         return f"{name}: no such config; run without --config-name, or give a folder with --config-dir"
     if group == "hydra/launcher" and (extra := name.split("_")[0]) in ("joblib", "submitit", "ray"):
-        return f'launcher={extra}: its package is not installed: pip install -e ".[{extra}]"'
+        return f"launcher={extra}: its package is not installed: pip install hydra-{extra}-launcher"
     options = options or choices().get(group, [])
     suggestion = did_you_mean(name, options)
     listed = f"{' C' if suggestion else '; c'}hoices: {', '.join(options)}" if options else ""
     return f"{group}={name}: no such choice{suggestion}{listed}"
 
 
-def _unreadable(override: str, lines: Sequence[str]) -> str:
+def _unreadable(override: str, arguments: Sequence[str]) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"{override}: a setting is written NAME=VALUE" + _meant(_choices_called(override))
-    said = next((line.partition(" expecting ")[0] for line in lines[1:] if not line.startswith("See ")), "")
-    return (
-        f"{override}: cannot be read{f' ({said})' if said else ''}; quote a value with special characters: "
-        f"'{key}=\"{value}\"'"
-    )
+    if value.startswith("~"):
+        home, slash, rest = value.partition("/")
+        if home == "~":
+            return f'{override}: a shell does not replace ~ within a word; write {key}="$HOME{slash}{rest}"'
+    if value.startswith(("[", "{")) and (whole := _closed(override, arguments)):
+        return f"{override}: a bracket is not closed; a list is written without spaces, or quoted: '{whole}'"
+    return f"{override}: cannot be read; a text with special characters is quoted: {_quoted(key, value)}"
+
+
+def _closed(override: str, arguments: Sequence[str]) -> str | None:
+    """The list that a shell took apart at its spaces, else with its bracket; None where that is not what is wrong."""
+    pairs = {"[": "]", "{": "}"}
+    place = arguments.index(override) if override in arguments else len(arguments)
+    for end in range(place + 1, len(arguments) + 1):
+        joined = "".join(arguments[place:end])
+        if end > place + 1 and all(joined.count(begin) == joined.count(close) for begin, close in pairs.items()):
+            return joined
+    missing = [pairs[letter] for letter in reversed(override) if letter in pairs]
+    closed = [letter for letter in override if letter in "]}"]
+    return None if closed or not missing else f"{override.rstrip(', ')}{''.join(missing)}"
+
+
+def _quoted(key: str, value: str) -> str:
+    """KEY=VALUE as one types a text with special characters: quoted for Hydra, and then for the shell."""
+    text = value.replace("\\", "\\\\").replace('"', '\\"')
+    return shlex.quote(f'{key}="{text}"')
 
 
 def _unknown_setting(name: str, tree: DictConfig | None, hint: str = "") -> str:
@@ -244,6 +301,18 @@ def _refused_by_class(message: str) -> str | None:
 def _found(path: str) -> Any:
     target = hydra.utils.get_object(path)
     return target.__init__ if inspect.isclass(target) else target
+
+
+def _composed(arguments: Sequence[str]) -> DictConfig:
+    """The config of a command line, without what it takes away and what Hydra refuses."""
+    given = [part for part in arguments if "=" in part and not part.startswith(("-", "~", "hydra"))]
+    folder = get_args_parser().parse_known_args(list(arguments))[0].config_dir
+    added = [f"hydra.searchpath=[{Path(folder).absolute().as_uri()}]"] if folder else []
+    for overrides in ([*given, *added], [part for part in given if "/" not in part and "." not in part], []):
+        GlobalHydra.instance().clear()
+        with suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose("train", overrides=overrides)
+    raise AssertionError  # conf/ composes
 
 
 def _tree(error: BaseException | None) -> DictConfig | None:

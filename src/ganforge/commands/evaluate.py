@@ -21,9 +21,11 @@ from ganforge.commands.sample import check_drawing, draw
 from ganforge.commands.sources import find, is_picture
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
+from ganforge.evaluation import pixels
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
+from ganforge.evaluation.pixels import NUMBERS
 from ganforge.evaluation.running import RunningMetrics
 from ganforge.files.folders import make_writable
 from ganforge.game.latents import latents
@@ -73,18 +75,29 @@ def evaluate(
 
     subject: a run or checkpoint, whose data and metrics are those it was trained with; or a folder of pictures,
     compared with those of the folder `against`. pictures: a folder of pictures to judge in place of what the model
-    generates. metrics (of fid, kid, is, precision, recall), extractor, weights: in place of the run's. n: how many are
-    generated; None for as many as at the end of the run. output: a JSON file for the numbers.
+    generates. metrics (of fid, kid, is, precision, recall; swd, diversity, duplicates need no weights), extractor,
+    weights: in place of the run's. n: how many are generated; None for as many as at the end of the run. output: a JSON
+    file for the numbers.
     """
-    unknown = [name for name in metrics or [] if name not in METRICS]
-    require(not unknown, f"--metrics {','.join(metrics or [])}: choose from {', '.join(METRICS)}")
+    unknown = [name for name in metrics or [] if name not in (*METRICS, *NUMBERS)]
+    require(
+        not unknown,
+        f"--metrics {','.join(metrics or [])}: choose from {', '.join(METRICS)}, or of those that need no weights "
+        f"{', '.join(NUMBERS)}",
+    )
+    by_features = [name for name in metrics or METRICS if name in METRICS]
+    in_pixels = [name for name in metrics or [] if name in NUMBERS]
+    for name, file in (("extractor", extractor), ("weights", weights)):
+        require(
+            file is None or bool(by_features), f"--{name} {file}: not needed for {', '.join(in_pixels)}; leave it out"
+        )
     if output is not None:
         require(overwrite or not Path(output).exists(), f"--output {output}: is already there; or --overwrite")
         make_writable(Path(output).parent, f"--output {output}")
-    fidelity = {"metrics": list(metrics or METRICS), "extractor": extractor, "weights": weights}
-    own = fidelity if metrics or extractor or weights else None
+    fidelity = {"metrics": by_features, "extractor": extractor, "weights": weights} if by_features else None
+    own = (fidelity, in_pixels) if metrics or extractor or weights else None
     try:
-        results = of_folders(subject, against, fidelity) if against else of_run(subject, pictures, own, n)
+        results = of_folders(subject, against, fidelity, in_pixels) if against else of_run(subject, pictures, own, n)
     except UserError as error:
         raise UserError(_as_options(str(error))) from error
     summary.tables(results, ["test"], Console())
@@ -96,25 +109,47 @@ def evaluate(
 
 def _as_options(message: str) -> str:
     """A sentence about settings of a training with the options of the command."""
-    message = message.replace("evaluation=domain or evaluation=pixels, which need no such weights", "--extractor FILE")
+    message = message.replace("add evaluation=pixels", "add --metrics swd")
     return re.sub(r"evaluation\.metrics\.fidelity\.(metrics|extractor|weights)=", r"--\1 ", message)
 
 
-def of_folders(generated: str | Path, real: str | Path, fidelity: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of one folder of pictures against another; all pictures must be of one size."""
-    channels = 3 if fidelity["extractor"] is None else load_extractor(fidelity["extractor"]).channels
-    values, said = compare(Folder(generated, channels), Folder(real, channels), **fidelity, reference=str(real))
-    return {**{f"test/{key}": value for key, value in values.items()}, "evaluation": {"test/fidelity": said}}
+def of_folders(
+    generated: str | Path, real: str | Path, fidelity: dict[str, Any] | None, in_pixels: Sequence[str]
+) -> dict[str, Any]:
+    """The numbers of one folder of pictures against another; all pictures must be of one size.
+
+    fidelity: settings of `ganforge.evaluation.fidelity.compare`; in_pixels: of `ganforge.evaluation.pixels.NUMBERS`.
+    """
+    values, said = {}, {}
+    if fidelity:
+        channels = 3 if fidelity["extractor"] is None else load_extractor(fidelity["extractor"]).channels
+        values, about = compare(Folder(generated, channels), Folder(real, channels), **fidelity, reference=str(real))
+        said["test/fidelity"] = about
+    if in_pixels:
+        found, said["test/pixels"] = pixels.compare(Folder(generated, 3), Folder(real, 3), reference=str(real))
+        values |= {name: found[name] for name in in_pixels}
+    return {**{f"test/{key}": value for key, value in values.items()}, "evaluation": said}
 
 
 def of_run(
-    checkpoint: str | Path, pictures: str | Path | None, fidelity: dict[str, Any] | None, n: int | None
+    checkpoint: str | Path,
+    pictures: str | Path | None,
+    own: tuple[dict[str, Any] | None, Sequence[str]] | None,
+    n: int | None,
 ) -> dict[str, Any]:
-    """The numbers of a run's generator, or of a folder of pictures, on the run's test set."""
+    """The numbers of a run's generator, or of a folder of pictures, on the run's test set.
+
+    own: what is computed in place of the run's metrics, as for `of_folders`.
+    """
     generator = load_generator(checkpoint)
     try:
         data = rebuild_data(generator, n)
-        evaluation = RunningMetrics(metrics=rebuild_metrics(generator, fidelity))
+        require(
+            own is None or not own[1] or "paired" not in data.provides,
+            f"--metrics {','.join(own[1] if own else ())}: are of pictures from noise, and this run translates; "
+            "without --metrics its own numbers are computed again",
+        )
+        evaluation = RunningMetrics(metrics=rebuild_metrics(generator, own))
         evaluation.choose(data)
         dataset = data.sets["test"]
     except (UserError, OSError):
@@ -143,7 +178,11 @@ def of_run(
             batch["asked_label"] = batch["label"]
         generated = _generate(generator, batch) if drawn is None else _read(drawn, batch["index"])
         evaluation.update("test", batch, generated, dataset)
-    return {**evaluation.compute("test"), "evaluation": evaluation.descriptions, "checkpoint": str(generator.path)}
+    values = evaluation.compute("test")
+    for name in NUMBERS if own else ():
+        if name not in own[1]:
+            values.pop(f"test/{name}", None)
+    return {**values, "evaluation": evaluation.descriptions, "checkpoint": str(generator.path)}
 
 
 def known_data() -> dict[str, type]:
@@ -218,10 +257,12 @@ def _new_folder() -> Path:
     return next(folder for folder in map(Path, names) if not folder.exists())
 
 
-def rebuild_metrics(generator: Generator, fidelity: dict[str, Any] | None) -> dict[str, Any]:
-    """The metrics that a checkpoint names, of `known_metrics`; or `Fidelity` with these settings alone."""
-    if fidelity is not None:
-        return {"fidelity": Fidelity(**fidelity, cache_dir=_cache("features"))}
+def rebuild_metrics(generator: Generator, own: tuple[dict[str, Any] | None, Sequence[str]] | None) -> dict[str, Any]:
+    """The metrics that a checkpoint names, of `known_metrics`; or those that `own` asks for."""
+    if own is not None:
+        fidelity, in_pixels = own
+        chosen = {"fidelity": Fidelity(**fidelity, cache_dir=_cache("features"))} if fidelity else {}
+        return chosen | ({"pixels": pixels.PixelMetrics()} if in_pixels else {})
     evaluation = generator.card["config"].get("evaluation")
     nodes = evaluation.get("metrics") if isinstance(evaluation, dict) else None
     metrics, known = {}, known_metrics()

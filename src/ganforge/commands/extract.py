@@ -1,5 +1,6 @@
 """`ganforge extractor`: a data set as train.py knows it, and a classifier trained on it."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,5 +45,9 @@ def train(
             config = compose("train", overrides=[*overrides, f"seed={seed}"])
             data = hydra.utils.instantiate(config.data, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(sentence(error)) from error
-    return train_extractor(data, name=name, output=output, epochs=epochs, seed=seed, least_accuracy=least_accuracy)
+        raise UserError(sentence(error, overrides)) from error
+    card = train_extractor(data, name=name, output=output, epochs=epochs, seed=seed, least_accuracy=least_accuracy)
+    found = output == FOLDER / f"{chosen[0].removeprefix('data=')}_cnn.pt"  # by evaluation=domain itself
+    file = "" if found else f" {shlex.quote(f'evaluation.metrics.fidelity.extractor={output}')}"
+    print(f"to train and compare by it: evaluation=domain{file}")
+    return card

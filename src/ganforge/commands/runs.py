@@ -30,7 +30,7 @@ def show(
         _show_difference(*(_named(name, folder) for name in diff), output=output)
         return
     found = find(folder)
-    require(Path(folder).is_dir(), f"{folder}: no such folder; give one that holds runs, such as lightning_logs")
+    require(Path(folder).is_dir(), f"{folder}: no such folder{_elsewhere(folder)}")
     require(bool(found), f"{folder}: no run in it or below it")
     chosen = select(found, filters)
     chosen = rank(chosen) if sort_by is None else sort(chosen, sort_by)
@@ -45,6 +45,13 @@ def show(
         console.print(f"none of {len(found)} runs meets {wanted}", soft_wrap=True, markup=False)
         return
     print_table(chosen, console)
+
+
+def _elsewhere(folder: str | Path) -> str:
+    """What to do where a folder is not there: the one that trainings write to is where they were started."""
+    if Path(folder) == Path("lightning_logs"):
+        return f" in {Path.cwd()}; go to where you trained, or give the folder: ganforge runs FOLDER"
+    return "; give one that holds runs, such as lightning_logs where you trained"
 
 
 def _show_difference(one: Run, other: Run, *, output: str) -> None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from ganforge import CONF
 from ganforge.hardware import processes
+from ganforge.runs.preflight import leaving_nothing
 from ganforge.words import one_sentence
 
 SCRIPT = Path(__file__).resolve()
@@ -30,7 +31,7 @@ def _train(config: DictConfig) -> float:
 def main() -> None:
     """Train as the command line says."""
     try:
-        with one_sentence(sys.argv[1:]):
+        with leaving_nothing(), one_sentence(sys.argv[1:]):
             _train()
     except SystemExit as ended:
         if isinstance(ended.code, str):

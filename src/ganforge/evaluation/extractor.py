@@ -3,7 +3,8 @@
 import hashlib
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from ganforge.errors import require
+from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
 from ganforge.files.untrusted import printable
 from ganforge.pictures.tensors import to_unit
@@ -22,7 +23,9 @@ FORMAT = 1  # of the file; raised when an older ganforge could not read it
 LAYERS = ("features", "logits")
 
 LEAST_ACCURACY = 0.8  # below which there is a warning, unless the file says otherwise
+_ARGUMENT = "evaluation.metrics.fidelity.extractor"
 _LONGEST_NAME = 64
+_MOST_OTHERS = 20  # files that are looked at in place of one that is not there
 _MOST = 4096  # px a side, channels of a block, classes
 
 # What a file says of its extractor, and whether a value can be meant.
@@ -147,20 +150,19 @@ def read_tensors(path: Path, argument: str) -> Any:
     return tensor_files.read(path, f"{argument}={path}", legacy=True)
 
 
-def load_extractor(path: str | Path) -> DomainExtractor:
+def load_extractor(path: str | Path, *, class_names: Sequence[str] = ()) -> DomainExtractor:
     """The extractor in a file of `ganforge extractor`, in evaluation mode; registered with torch-fidelity by its name.
 
     Loading runs nothing that the file contains. Raises UserError for a file that is missing, damaged, changed (its
-    hash is checked) or of another program.
+    hash is checked) or of another program. class_names: of the data; where the file is missing, others beside it that
+    know these classes are named.
     """
-    argument = "evaluation.metrics.fidelity.extractor"
-    others = sorted(Path(path).parent.glob("*.pt"))
-    there = f"; there is {argument}={printable(others[0])}, or" if others else ";"
-    require(
-        Path(path).is_file(),
-        f"{argument}={path}: no such file{there} train it with `ganforge extractor data=... --output {path}`, with the "
-        "data set and settings of this training",
-    )
+    argument = _ARGUMENT
+    if not Path(path).is_file():
+        raise UserError(
+            f"{argument}={path}: no such file;{_others(Path(path).parent, class_names)} train it with `ganforge "
+            f"extractor data=... --output {path}`, with the data set and settings of this training"
+        )
     contents = read_tensors(Path(path), argument)
     name = f"{argument}={path}"
     remedy = "give a file that `ganforge extractor` wrote"
@@ -190,6 +192,19 @@ def load_extractor(path: str | Path) -> DomainExtractor:
     extractor = tensor_files.fitted(lambda: DomainExtractor(card=card), weights, name)
     _register(card["name"], Path(path).resolve())
     return extractor.requires_grad_(False)
+
+
+def _others(folder: Path, class_names: Sequence[str]) -> str:
+    """The extractors of a folder that know these classes, the most often right first, as one types them."""
+    found = []
+    for path in sorted(filter(Path.is_file, folder.glob("*.pt")))[:_MOST_OTHERS]:
+        with suppress(UserError):
+            card = load_extractor(path).card
+            if set(class_names) <= set(card["class_names"]):
+                found.append((-(card["test_accuracy"] or 0), f"{_ARGUMENT}={printable(path)}"))
+    named = " or ".join(name for _, name in sorted(found))
+    known = ", which knows the classes of these data" if len(found) == 1 and class_names else ""
+    return f" there is {named}{known}; or" if named else ""
 
 
 def _register(name: str, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch_fidelity import FeatureExtractorBase, FeatureExtractorInceptionV3
@@ -93,14 +94,17 @@ class FeatureNetwork:
         return {"extractor": self.name or INCEPTION, "extractor_hash": self.hash, **self.origin}
 
 
-def open_network(extractor: str | Path | None, weights: str | Path | None) -> FeatureNetwork:
+def open_network(
+    extractor: str | Path | None, weights: str | Path | None, class_names: Sequence[str] = ()
+) -> FeatureNetwork:
     """The domain extractor in a file; with None Inception, with `weights` or those that torch-fidelity downloads.
 
+    class_names: of the data, see `load_extractor`.
     Nothing that a file contains is run. Raises UserError where weights are missing and cannot be downloaded, and for
     files that are damaged or something else.
     """
     if extractor is not None:
-        module = load_extractor(extractor)
+        module = load_extractor(extractor, class_names=class_names)
         origin = {"extractor_file": str(extractor)}
         for key in ("test_accuracy", "test_images", "data"):
             origin[f"extractor_{key}"] = module.card.get(key)
@@ -133,6 +137,7 @@ def _find_inception(weights: str | Path | None) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / _FILE
     if path.is_file():
         return path
+    rank_zero_only(print)(f"downloading the weights of Inception, 91 MB, to {path.parent}", flush=True)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SECONDS)
     try:
@@ -140,20 +145,22 @@ def _find_inception(weights: str | Path | None) -> Path:
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=PUBLISHED_SHA256)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"{_ARGUMENT}=null: FID and its like need the weights of Inception, which are not in {path} and could not "
-            f"be downloaded ({str(error).splitlines()[0] if str(error) else type(error).__name__}); {_remedy()}"
+            f"FID and its like need the weights of Inception, 91 MB, which could not be downloaded ({_reason(error)}); "
+            f"{_remedy()}"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
     return path
 
 
+def _reason(error: Exception) -> str:
+    """Of a download, in a few words."""
+    reason = getattr(error, "reason", None) or error
+    return getattr(reason, "strerror", None) or (str(reason).splitlines() or [type(reason).__name__])[0]
+
+
 def _remedy() -> str:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    return (
-        f"download {URL_INCEPTION_V3} where there is internet and copy it into {folder}, or give its path as "
-        f"{_ARGUMENT}=FILE; or choose evaluation=domain or evaluation=pixels, which need no such weights"
-    )
+    return f"add evaluation=pixels, which needs none, or {_ARGUMENT}=FILE with {_FILE}"
 
 
 def extract(

@@ -93,7 +93,7 @@ class Fidelity(Metric):
 
         Says where the extractor is too often wrong.
         """
-        network = self.network
+        self._network = network = open_network(self.extractor, self.weights, data.class_names)
         if "extractor_warning" in network.origin:
             rank_zero_only(print)(f"warning: {network.origin['extractor_warning']}")
         make_writable(self.folder, f"{_ARGUMENT}.cache_dir={self.folder}")

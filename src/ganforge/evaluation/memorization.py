@@ -1,6 +1,6 @@
 """Did it memorize? Generated images beside the training images that are nearest to them, and how near these are."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ class Memorization(Metric):
             f"evaluation.metrics.memorization compares training images with each other, and there is {len(real)}; "
             "use 2 or more (data.n_train), or leave it out: ~evaluation.metrics.memorization",
         )
-        self.known = Known(real, None if self.extractor is None else _load_features(self.extractor))
+        self.known = Known(real, None if self.extractor is None else _load_features(self.extractor, data.class_names))
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1]; those with batch["index"] below `samples` are kept."""
@@ -230,11 +230,11 @@ def _batches(real: Dataset) -> Iterator[Tensor]:
         yield pictures(real, range(begin, min(begin + _BATCH, len(real))))
 
 
-def _load_features(path: str) -> Callable[[Tensor], Tensor]:
+def _load_features(path: str, class_names: Sequence[str]) -> Callable[[Tensor], Tensor]:
     """The extractor as a function of uint8 (B, C, H, W) that returns float (B, D)."""
     from ganforge.evaluation.extractor import load_extractor
 
-    network = load_extractor(path).eval()
+    network = load_extractor(path, class_names=class_names).eval()
 
     def features(batch: Tensor) -> Tensor:
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """What can be said of generated images without any trained network: how their pixels are distributed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,16 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
-from ganforge.evaluation.memorization import COPY, nearest, pictures
+from ganforge.evaluation.memorization import COPY, nearest
 from ganforge.pictures.tensors import from_unit
 
 LARGEST = 64  # px; larger images are reduced to it
 REAL = 5000  # training images that are compared with, at most
 PAIRED = 2000  # images that are compared with each other, at most
+PROJECTIONS = 512
+NUMBERS = {"swd": "min", "diversity": "max", "duplicates": "min"}
 _ROWS = 1024  # images that are held as floats at once
+_READ = 64  # images that are held at their own size at once
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, projections: int, generator: torch.Generator) -> float:
@@ -76,6 +80,15 @@ class Reference:
     spread: float  # mean RMS difference of two of them, on [0, 255]
     close: float  # RMS difference on [0, 255], below which a generated image repeats another
 
+    @classmethod
+    def of(cls, real: Dataset, seed: int = 0) -> "Reference":
+        """Of at most 5,000 of the images, uint8 (C, H, W), chosen by the seed; there must be 2 or more."""
+        chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))[:REAL].tolist()
+        vectors = _vectors(real, chosen)
+        some = vectors[:PAIRED]
+        close = float(_to_nearest(some).quantile(0.01)) / 2
+        return cls(vectors, pairwise_rms(some), max(close, 255 * COPY))
+
     def __deepcopy__(self, memo: dict) -> "Reference":
         return self
 
@@ -97,7 +110,7 @@ class PixelMetrics(Metric):
     monitor = ("swd", "min")
     full_state_update = False
 
-    def __init__(self, *, projections: int = 512, seed: int = 0):
+    def __init__(self, *, projections: int = PROJECTIONS, seed: int = 0):
         super().__init__()
         require(projections >= 1, f"evaluation.metrics.pixels.projections={projections}: 1 or more")
         self.projections, self.seed = projections, seed
@@ -113,12 +126,7 @@ class PixelMetrics(Metric):
             f"evaluation.metrics.pixels compares training images with each other, and there is {len(real)}; "
             "use 2 or more (data.n_train), or leave it out: ~evaluation.metrics.pixels",
         )
-        chosen = torch.randperm(len(real), generator=torch.Generator().manual_seed(self.seed))[:REAL].tolist()
-        parts = [chosen[begin : begin + _ROWS] for begin in range(0, len(chosen), _ROWS)]
-        vectors = torch.cat([reduce(pictures(real, part)) for part in parts])
-        some = vectors[:PAIRED]
-        close = float(_to_nearest(some).quantile(0.01)) / 2
-        self.reference = Reference(vectors, pairwise_rms(some), max(close, 255 * COPY))
+        self.reference = Reference.of(real, self.seed)
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], of the batch's "index"."""
@@ -128,20 +136,56 @@ class PixelMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """swd; with 2 images or more also diversity and duplicates."""
         vectors = dim_zero_cat(self.vectors)[dim_zero_cat(self.index).argsort()]
-        directions = torch.Generator().manual_seed(self.seed)
-        real = self.reference.vectors.to(vectors.device)
-        values = {"swd": sliced_wasserstein(vectors, real, self.projections, directions) / 127.5}
-        some = vectors[:PAIRED]
-        if len(some) >= 2:
-            spread = self.reference.spread
-            values["diversity"] = pairwise_rms(some) / spread if spread else float("nan")
-            values["duplicates"] = int((_to_nearest(some) < self.reference.close).sum()) / len(some)
-        return values
+        return measure(vectors, self.reference, projections=self.projections, seed=self.seed)
 
     def describe(self) -> dict[str, Any]:
         """How many training images were compared with, over how many directions."""
         count = len(self.reference.vectors) if self.reference else None
         return {"swd/training_images": count, "swd/projections": self.projections}
+
+
+def measure(vectors: Tensor, reference: Reference, *, projections: int, seed: int) -> dict[str, float]:
+    """The numbers of `PixelMetrics` of images as uint8 vectors (N, D); of a single one swd alone."""
+    directions = torch.Generator().manual_seed(seed)
+    real = reference.vectors.to(vectors.device)
+    values = {"swd": sliced_wasserstein(vectors, real, projections, directions) / 127.5}
+    some = vectors[:PAIRED]
+    if len(some) >= 2:
+        values["diversity"] = pairwise_rms(some) / reference.spread if reference.spread else float("nan")
+        values["duplicates"] = int((_to_nearest(some) < reference.close).sum()) / len(some)
+    return values
+
+
+def compare(generated: Dataset, real: Dataset, *, reference: str = "given") -> tuple[dict[str, float], dict[str, Any]]:
+    """The numbers of two sets of uint8 (C, H, W) images of one size, `real` in the place of the training images, and
+    what must be said of them. reference: what the real ones are, for that.
+
+    Raises UserError for fewer than 2 of either, and for images of several sizes.
+    """
+    for found, what in ((generated, "generated"), (real, "real")):
+        require(len(found) >= 2, f"{len(found)} {what} pictures: {', '.join(NUMBERS)} need 2 or more")
+    wanted, other = tuple(real[0].shape), tuple(generated[0].shape)
+    require(
+        wanted == other,
+        f"the generated pictures are of {other[2]} x {other[1]} px and the real ones of {wanted[2]} x {wanted[1]}: "
+        f"{', '.join(NUMBERS)} compare pixels, so give pictures of one size",
+    )
+    known = Reference.of(real)
+    values = measure(_vectors(generated, range(len(generated))), known, projections=PROJECTIONS, seed=0)
+    said = {"images": len(generated), "reference": reference, "reference_images": len(known.vectors)}
+    return values, {**said, "swd/projections": PROJECTIONS}
+
+
+def _vectors(images: Dataset, indices: Sequence[int]) -> Tensor:
+    parts = [indices[begin : begin + _READ] for begin in range(0, len(indices), _READ)]
+    return torch.cat([reduce(_together([images[index] for index in part])) for part in parts])
+
+
+def _together(images: list[Tensor]) -> Tensor:
+    shapes = sorted({tuple(image.shape) for image in images})
+    found = " and ".join(f"{width} x {height}" for _, height, width in shapes[:2])
+    require(len(shapes) == 1, f"there are pictures of {found} px; give pictures of one size")
+    return torch.stack(images)
 
 
 def _to_nearest(vectors: Tensor) -> Tensor:

@@ -31,13 +31,13 @@ class RunningMetrics:
     def choose(self, data: DataModule) -> None:
         """Drop the metrics whose needs this data does not meet, and let the others look at it."""
         self.metrics = {name: metric for name, metric in self.metrics.items() if metric.needs <= data.provides}
+        for metric in self.metrics.values():
+            if hasattr(metric, "prepare"):
+                metric.prepare(data)
         require(
             any(metric.monitor for metric in self.metrics.values()),
             f"evaluation: none of its metrics can compare checkpoints on {type(data).__name__}; choose another one",
         )
-        for metric in self.metrics.values():
-            if hasattr(metric, "prepare"):
-                metric.prepare(data)
 
     @property
     def monitor(self) -> tuple[str, str]:

@@ -1,8 +1,11 @@
 """A look at the run's folder before Hydra makes it. Imports nothing heavy."""
 
 import itertools
+import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,52 @@ STARTING = ("resume", "ckpt_path", "run_dir")
 SWEEP = "multirun.yaml"
 # The settings that a run is asked to go on with: `ganforge.runs.resume.adopt_settings` makes them those of the run.
 NEXT = ".hydra/next"
+
+
+# What there is of a run or a sweep before its work begins.
+BEGINNINGS = {lock.FILE, status.FILE, SWEEP, ".hydra"}
+
+_made: list[Path] = []  # the folders that this process made, from the outermost to the run's
+
+
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Around a training: one that is refused before its work begins leaves no new folder behind.
+
+    A folder that was there stays as it is, and so does one with anything else in it than a run begins with; that of a
+    job of a sweep tells the sweep what happened.
+    """
+    try:
+        yield
+    except SystemExit as stopped:
+        if isinstance(stopped.code, str):
+            _remove_made()
+        raise
+    finally:
+        _made.clear()
+
+
+def _remove_made() -> None:
+    if not _made or processes.SWEEP in os.environ:
+        return
+    folder = _made[-1]
+    with suppress(OSError):
+        found = status.read(folder)
+        if any(path.name not in BEGINNINGS for path in folder.iterdir()) or (found and found["state"] != "failed"):
+            return
+        shutil.rmtree(folder / ".hydra", ignore_errors=True)
+        for name in (status.FILE, SWEEP, lock.FILE):
+            (folder / name).unlink(missing_ok=True)
+        lock.release(folder)
+        for empty in reversed(_made):
+            empty.rmdir()  # that of a model and its data may hold other runs, and stays
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that is not there, and note what was made."""
+    missing = [path for path in reversed(folder.absolute().parents) if not path.exists()]
+    folder.mkdir(parents=True)
+    _made[:] = [*missing, folder.absolute()]
 
 
 class Preflight(Callback):
@@ -76,7 +125,7 @@ def make_new(folder: Path, name: str) -> Path:
     for number in itertools.count(1):
         made = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
         try:
-            made.mkdir(parents=True)
+            _make(made)
         except FileExistsError:
             if not made.is_dir():
                 sys.exit(f"error: {name}={made}: is a file; choose another folder")
@@ -111,7 +160,8 @@ def share_folder(config: DictConfig) -> bool:
 def check_folder(folder: Path, name: str, may_go_on: bool = False) -> None:
     """Make `folder` where it is not there and hold its lock; exit with a message where it cannot take this run."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            _make(folder)
         if not lock.hold(folder):
             found = status.read(folder) or {}
             who = f"process {found.get('pid')} on {found.get('host')}" if found else "another process"

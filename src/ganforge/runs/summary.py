@@ -45,10 +45,9 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
         for name in model.network_names
     }
     parameters = ", ".join(f"{name.replace('_', ' ')} {size:.2f} M" for name, size in sizes.items())
-    counts = ", ".join(f"{len(pictures)} {name}" for name, pictures in data.sets.items())
     print(
         f"{type(model).__name__}: {parameters} parameters\n"
-        f"{type(data).__name__}: {counts} pictures of {data.size} px, batches of {data.batch_size}\n"
+        f"{type(data).__name__}: {_counts(data)}\n"
         f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}, "
         f"{trainer.precision}, {trainer.max_epochs} epochs\n"
         f"run folder: {run_dir}",
@@ -56,6 +55,16 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
         sep="\n",
         flush=True,
     )
+
+
+def _counts(data: DataModule) -> str:
+    """How many pictures there are of each split; of pictures from noise all but those of `train` are generated."""
+    counts = {name: len(pictures) for name, pictures in data.sets.items()}
+    form = f"pictures of {data.size} px, batches of {data.batch_size}"
+    if "image" not in data.provides:
+        return ", ".join(f"{count} {name}" for name, count in counts.items()) + f" {form}"
+    judged = ", ".join(f"{counts[name]} for the {name}" for name in data.test_names)
+    return f"{counts['train']} training {form}; {counts['val']} are generated at each validation, {judged}"
 
 
 def write(results: dict[str, Any], path: Path) -> None:
@@ -129,6 +138,11 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
                 sentences.append(f"warning: {said['extractor_warning']}")
             if said.get("advice"):
                 sentences.append(said["advice"])
+        if test_names and name == f"{test_names[0]}/pixels" and "reference" in said:
+            sentences.append(
+                f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
+                f"({said['reference']}), pixel by pixel"
+            )
         if test_names and said.get("memorized/picture") and name.startswith(test_names[0]):
             sentences.append(f"beside their nearest training pictures: {said['memorized/picture']}")
     return sentences
@@ -154,8 +168,9 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
         cells = []
         for prefix in columns.values():
             classes = [key for key in results if key.startswith(f"{prefix}{group}/") and not key.endswith(details)]
-            shares = [100 * results[key] for key in classes if results[key] is not None]
-            cells.append(f"{min(shares):.1f} to {max(shares):.1f} %" if shares else "")
+            shares = sorted((100 * results[key], key.rpartition("/")[2]) for key in classes if results[key] is not None)
+            ends = dict.fromkeys((shares[0], shares[-1])) if shares else ()
+            cells.append(" to ".join(f"{share:.1f} % ({name})" for share, name in ends))
         rows.append([_beside(group, extractors), *cells])
     return Numbers(columns=list(columns), rows=rows)
 
