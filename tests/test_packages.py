@@ -158,6 +158,18 @@ def test_a_project_file_that_names_no_package_is_said(tmp_path, monkeypatch, tex
     assert said in str(refused.value)
 
 
+def test_a_run_of_someone_else_names_no_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("ganforge.yaml").write_text("packages: [hostile]")
+    Path("hostile").mkdir()
+    Path("hostile/__init__.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    Path("checkpoints").mkdir()
+    with pytest.raises(UserError, match="lies in the folder of a run, which may come from someone else"):
+        extensions.modules()
+    assert main(["sample", ".", "-o", "drawn"]) == 1
+    assert not Path("ran").exists()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """package("conf/model/own.yaml") writes a package `beside_ganforge` with such a config; it is not installed."""

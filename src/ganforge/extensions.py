@@ -23,6 +23,8 @@ FILE = "ganforge.yaml"  # packages: [NAME, ...]
 VARIABLE = "GANFORGE_PACKAGES"  # those of the command line, with commas between them, for the processes of a run too
 ENTRY_POINTS = "ganforge.packages"
 
+_OF_A_RUN = (".hydra", "checkpoints", "status.json")
+
 
 def name_on_command_line(name: str) -> None:
     """Add a package to those that this process and the ones that it starts know."""
@@ -39,6 +41,11 @@ def packages() -> dict[str, str]:
         require(
             isinstance(names, list) and all(isinstance(name, str) for name in names),
             f"{Path(FILE).resolve()}: names the packages of this project, as in: packages: [my_package]",
+        )
+        require(
+            not any(Path(mark).exists() for mark in _OF_A_RUN),
+            f"{Path(FILE).resolve()}: lies in the folder of a run, which may come from someone else; call ganforge in the "
+            "folder of your project",
         )
         found |= dict.fromkeys(names, FILE)
     found |= dict.fromkeys(filter(None, os.environ.get(VARIABLE, "").split(",")), "--package")
