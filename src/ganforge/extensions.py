@@ -44,8 +44,8 @@ def packages() -> dict[str, str]:
         )
         require(
             not any(Path(mark).exists() for mark in _OF_A_RUN),
-            f"{Path(FILE).resolve()}: lies in the folder of a run, which may come from someone else; call ganforge in the "
-            "folder of your project",
+            f"{Path(FILE).resolve()}: lies in the folder of a run, which may come from someone else; call ganforge in "
+            "the folder of your project",
         )
         found |= dict.fromkeys(names, FILE)
     found |= dict.fromkeys(filter(None, os.environ.get(VARIABLE, "").split(",")), "--package")
