@@ -87,6 +87,14 @@ def test_metrics_and_the_best_checkpoint_are_those_of_one_process(both, name):
         assert two[key] == (pytest.approx(one[key], rel=1e-4) if isinstance(one[key], float) else one[key]), key
 
 
+def test_the_features_of_two_processes_give_the_numbers_of_one(both):
+    for found in both["two"]["fidelity"]:
+        for values in found.values():
+            assert values == pytest.approx(both["one"]["fidelity"], rel=1e-4, abs=1e-6)
+    for rank in range(2):
+        assert len(list((both["folder"] / f"two/of_rank_{rank}/cache").glob("*.npz"))) == 2
+
+
 def test_all_processes_stop_before_an_update_that_is_not_finite(both):
     """The NaN is in a picture of the second process alone."""
     messages = both["two"]["spoiled"]
