@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 import two_processes
 from conftest import ROOT, TINY_PIX2PIX, write_digits
@@ -86,6 +87,14 @@ def test_metrics_and_the_best_checkpoint_are_those_of_one_process(both, name):
         assert two[key] == (pytest.approx(one[key], rel=1e-4) if isinstance(one[key], float) else one[key]), key
 
 
+def test_the_features_of_two_processes_give_the_numbers_of_one(both):
+    for found in both["two"]["fidelity"]:
+        for values in found.values():
+            assert values == pytest.approx(both["one"]["fidelity"], rel=1e-4, abs=1e-6)
+    for rank in range(2):
+        assert len(list((both["folder"] / f"two/of_rank_{rank}/cache").glob("*.npz"))) == 2
+
+
 def test_all_processes_stop_before_an_update_that_is_not_finite(both):
     """The NaN is in a picture of the second process alone."""
     messages = both["two"]["spoiled"]
@@ -140,3 +149,23 @@ def test_machines_without_a_common_folder_are_refused(tmp_path):
     assert first.returncode and second.returncode
     assert "give hydra.run.dir=FOLDER, or --rdzv-id=NAME to torchrun" in first.stderr
     assert not (tmp_path / "lightning_logs").exists()
+
+
+@pytest.mark.slow
+def test_the_first_command_of_the_project_on_four_devices(tmp_path):
+    """Word for word, on processes of this machine, with two batches of everything."""
+    command = "python train.py model=pix2pix data=lattice trainer.devices=4 debug=true trainer.accelerator=cpu"
+    program, script, *overrides = command.split()
+    assert program == "python"
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / script), *overrides], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
+        timeout=600, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "4 x CPU" in ended.stdout
+    (folder,) = (tmp_path / "lightning_logs/pix2pix_lattice").iterdir()
+    config = OmegaConf.load(folder / ".hydra/config.yaml")
+    results = json.loads((folder / "results.json").read_text())
+    assert results["images_seen"] == 2 * 4 * config.data.batch_size  # of 2 batches on each device
+    assert {"test/bond_f1", "shifted/bond_f1"} <= set(results)
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"

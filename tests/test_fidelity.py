@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import urllib.error
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -222,37 +221,31 @@ def test_during_training_the_numbers_are_those_of_the_whole_set_in_the_order_of_
     assert evaluate(shuffled, data, pictures) == pytest.approx(values, rel=1e-6)
 
 
-def _as_rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    store = torch.distributed.FileStore(f"{folder}/store", 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=100))
+def of_one_of_two(rank: int, folder: Path) -> dict[str, dict[str, float]]:
+    """The numbers that a process finds together with another one; called by both, in test_distributed.py."""
     # Where one has kept the features of real images and the other has not, both take part in making them.
-    own_cache = Path(folder) / f"of_rank_{rank}"
+    own_cache = folder / f"of_rank_{rank}"
+    extractor = save_extractor(folder / f"dots_{rank}.pt")
     found = {}
     for title, shares in {
         "halves": [torch.arange(0, 24, 2), torch.cat([torch.arange(1, 24, 2), torch.tensor([0])])],
         "one_idle": [torch.arange(24), torch.empty(0, dtype=torch.int64)],
     }.items():
         data = Dots(version=title)
-        metric = ready(Path(folder) / "dots.pt", own_cache, data)
+        metric = ready(extractor, own_cache, data)
         metric.stage = "test"
         for part in shares[rank].split(5):
             metric.update({"index": part, "asked_label": part % 3}, generated_images()[part], data.sets["test"])
         found[title] = metric.compute()
-    Path(folder, f"values_{rank}.json").write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    return found
 
 
-def test_two_processes_give_the_numbers_of_one(extractor, tmp_path):
+def of_one(folder: Path) -> dict[str, float]:
+    """What one process finds alone."""
     data = Dots(version="halves")
-    metric = ready(extractor, tmp_path / "of_rank_0", data)
+    metric = ready(save_extractor(folder / "dots.pt"), folder / "alone", data)
     metric.stage = "test"
-    alone = evaluate(metric, data, generated_images(), name="test")
-    torch.multiprocessing.start_processes(_as_rank, (str(tmp_path),), nprocs=2, start_method="spawn")
-    for rank in range(2):
-        for values in json.loads((tmp_path / f"values_{rank}.json").read_text()).values():
-            assert values == pytest.approx(alone, rel=1e-4, abs=1e-6)
-        assert len(list((tmp_path / f"of_rank_{rank}" / "cache").glob("*.npz"))) == 2
+    return evaluate(metric, data, generated_images(), name="test")
 
 
 def test_plain_images_are_compared_with_the_training_set_and_translations_with_the_set_they_are_of(extractor, tmp_path):

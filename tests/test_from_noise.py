@@ -11,6 +11,7 @@ from PIL import Image
 
 from conftest import ROOT, overrides_for, overrides_for_model
 from ganforge.commands.extract import train
+from ganforge.commands.sample import sample
 from ganforge.errors import UserError
 from ganforge.evaluation import ClassifierAccuracy
 from ganforge.experiment import run, start
@@ -46,6 +47,22 @@ def test_a_run_folder_holds_what_was_drawn_and_how_it_was_judged(configured, fol
     assert (folder / "samples/evolution.png").is_file() and (folder / "samples/nearest.png").is_file()
     shown = capsys.readouterr().out
     assert "test, best" in shown and "test, final" in shown and "nearest.png" in shown
+
+
+def test_the_grids_of_a_conditional_model_have_a_column_a_class(configured, folders, tmp_path, capsys):
+    several = ["trainer.max_epochs=2", "data.n_val=9", "callbacks.grid.samples=9", "callbacks.grid.pictures=4"]
+    small = [setting for setting in pictures(folders, model="cgan") if not setting.startswith("data.n_val")]
+    run(configured([*small, *several]))
+    samples = tmp_path / "run/samples"
+    width, height = Image.open(sorted(samples.glob("images_*"))[-1]).size
+    assert width == 2 * 34 + 2 and 34 < height - (5 * 34 + 2) < 60  # plain, striped, upwards; 5 and 4 pictures
+    assert Image.open(samples / "evolution.png").size[1] == 4 * 36 + 4
+    # What is drawn to be judged is not called the real pictures.
+    said = capsys.readouterr().out
+    assert "4 training pictures of 32 px, batches of 2; 9 are generated at each validation, 2 for the test\n" in said
+    drawn = tmp_path / "drawn"
+    sample(tmp_path / "run", 5, drawn)
+    assert Image.open(tmp_path / "drawn_grid.png").size == (width, height - 2 * 34)
 
 
 def test_a_collapse_is_said_and_ends_the_training_where_asked(configured, folders, tmp_path, capsys):

@@ -28,3 +28,31 @@ def test_the_pictures_of_a_file_are_those_of_its_grid(tmp_path):
     pictures = torch.randint(0, 256, (5, 3, 8, 8)) / 127.5 - 1
     grids.save(grids.square(pictures), tmp_path / "grid.png")
     assert torch.allclose(grids.cells(tmp_path / "grid.png", 8, 2)[:5], pictures, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [8, 13, 32])
+@pytest.mark.parametrize("names", ["ab", ["crazing", "rolled-in_scale", "patches"], ["x" * 90, "\x1b[31m"]])
+def test_a_grid_of_classes_has_a_named_column_for_each(tmp_path, names, size):
+    names = list(names)
+    pictures = torch.randint(0, 256, (11, 1, size, size)) / 127.5 - 1
+    labels = torch.arange(11) % len(names)
+    labels[3] = labels[2]  # unequally many of each
+    page = grids.by_class(pictures, labels, names)
+    longest, cell = int(labels.bincount().max()), size + 2
+    assert page.shape[2] == len(names) * cell + 2 and page.shape[1] > longest * cell + 2
+    over = page[:, : page.shape[1] - longest * cell - 2]
+    for column in range(len(names)):  # something is written over each
+        assert over[:, :, 2 + column * cell : 2 + (column + 1) * cell].min() < 0.3
+    grids.save(page, tmp_path / "grid.png")
+    found = grids.cells(tmp_path / "grid.png", size, 2, names).unflatten(0, (longest, len(names)))
+    for label in range(len(names)):
+        own = pictures[labels == label].expand(-1, 3, -1, -1)
+        assert torch.allclose(found[: len(own), label], own, atol=1e-6)
+
+
+def test_classes_that_are_not_there_have_no_column_and_too_many_no_names():
+    pictures = torch.rand(6, 3, 8, 8) * 2 - 1
+    labels = torch.tensor([0, 2, 0, 2, 0, 2])
+    assert grids.by_class(pictures, labels, ["a", "b", "c"]).shape[2] == 2 * 10 + 2
+    for names, known in ((["a"] * 7, labels), (["a", "b", "c"], None), ([], labels)):
+        assert torch.equal(grids.by_class(pictures, known, names), grids.square(pictures))

@@ -12,6 +12,7 @@ from ganforge.errors import UserError
 from ganforge.evaluation import memorization
 from ganforge.evaluation.memorization import Memorization, nearest, sheet
 from ganforge.pictures import images
+from ganforge.pictures.grids import heading
 
 
 def noise(count: int, seed: int, shape: tuple[int, ...] = (1, 12, 12)) -> torch.Tensor:
@@ -104,6 +105,9 @@ def test_planted_copies_are_counted_and_shown_first(tmp_path):
     assert described["memorized/picture"] == str(tmp_path / "memorized" / "nearest.png")
     drawn = images.read(described["memorized/picture"], channels=1)
     tile, factor = 12 * 5 + 4, 5  # enlarged to 60 px, 2 px of grey around
+    names = heading([(0, tile, "generated"), (tile + 12, 2 * tile, "training, nearest by pixels")], 3 * tile + 12)
+    assert np.array_equal(drawn[: -4 * tile, :, 0], (names[0] * 255).round().byte().numpy())
+    drawn = drawn[-4 * tile :]
     assert drawn.shape == (4 * tile, 3 * tile + 12, 1)
 
     def shown(row: int, left: int) -> np.ndarray:
@@ -155,7 +159,7 @@ def test_only_the_first_samples_count(tmp_path):
     metric = Memorization(folder=str(tmp_path), samples=10, rows=50)
     assert judged(metric, samples, data)["memorized/pixels"] == 2 / 10
     height, _, channels = images.read(tmp_path / "nearest.png", channels=3).shape
-    assert (height, channels) == (10 * (64 + 4), 3)
+    assert (height % (64 + 4), height // (64 + 4), channels) == (height - 10 * (64 + 4), 10, 3)
 
 
 def test_two_training_images_are_enough_and_one_is_not(tmp_path):
@@ -201,14 +205,14 @@ def test_features_find_what_pixels_do_not(tmp_path, monkeypatch):
         np.quantile(own.numpy(), 0.01) / spread, rel=1e-4
     )
     drawn = images.read(tmp_path / "nearest.png", channels=1)
-    assert drawn.shape == (20 * 64, 3 * 64 + 2 * 12, 1)  # sample, one by pixels, one by features
-    by_features = drawn[:, -62:-2, 0].reshape(20, 64, 60)[:, 2:62:5, ::5]
+    assert drawn[-20 * 64 :].shape == (20 * 64, 3 * 64 + 2 * 12, 1)  # sample, one by pixels, one by features
+    by_features = drawn[-20 * 64 :, -62:-2, 0].reshape(20, 64, 60)[:, 2:62:5, ::5]
     assert any(np.array_equal(tile, data.pictures[50, 0]) for tile in by_features)
 
 
 def test_sheet_keeps_large_pictures_as_they_are():
     groups = [torch.zeros(2, 1, 3, 70, 70, dtype=torch.uint8), torch.ones(2, 3, 3, 70, 70, dtype=torch.uint8)]
-    drawn = sheet(groups)
+    drawn = sheet(groups, ["one", "three"])[:, -2 * 74 :]
     assert drawn.shape == (3, 2 * 74, 4 * 74 + 12)
     assert (drawn == 0).sum() == 2 * 3 * 70 * 70
     assert (drawn == 1).sum() == 6 * 3 * 70 * 70

@@ -17,6 +17,7 @@ from ganforge.game.schedules import ConstantThenLinear
 from ganforge.hardware import choice as hardware
 from ganforge.systems import Adversarial
 from test_adversarial import pix2pix
+from test_fidelity import of_one, of_one_of_two
 from test_latent import latent_gan
 from test_players import Toy, networks
 
@@ -155,6 +156,7 @@ def main(folder: Path, world: int) -> None:
             here.append(f"data.root={folder.parent / 'mnist'}")
         scores[name] = gathered(run(composed([*overrides, *here], folder / name)), world)
     found = {**found, "scores": scores, "spoiled": spoiled(world)}
+    found["fidelity"] = gathered(of_one_of_two(distributed.get_rank(), folder), 2) if world == 2 else of_one(folder)
     if world == 1 or distributed.get_rank() == 0:
         torch.save(found, folder / "found.pt")
 

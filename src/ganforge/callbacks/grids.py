@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganforge.errors import UserError, require
 from ganforge.pictures import images
-from ganforge.pictures.grids import animate, cells, rows, save, square
+from ganforge.pictures.grids import animate, by_class, cells, rows, save
 
 GIF_FRAMES = 60
 
@@ -19,8 +19,9 @@ class SampleGrid(pl.Callback):
     """At every validation a PNG of the same pictures, so that one sees them come about.
 
     Of translations the first `pictures` validation pairs, one a row: source | generated | target. Of pictures from
-    noise the first `samples`, of fixed latents. At the end `evolution.gif` of all these PNGs, and `evolution.png`: the
-    first `pictures` rows at up to `stages` times from the first to the last.
+    noise the first `samples`, of fixed latents, with a column a class where the model is told classes. At the end
+    `evolution.gif` of all these PNGs, and `evolution.png`: the first `pictures` rows at up to `stages` times from the
+    first to the last.
     folder: where the pictures go; those that are there when a training goes on are its earlier ones.
     """
 
@@ -52,15 +53,21 @@ class SampleGrid(pl.Callback):
         missing = (self.pictures if paired else self.samples) - sum(len(seen[0]) for seen in self._seen)
         if missing > 0:
             columns = (outputs, batch["source"], batch["target"]) if paired else (outputs,)
-            self._seen.append(tuple(column[:missing].float().cpu() for column in columns))
+            columns = (*columns, batch["label"]) if _class_names(trainer) else columns
+            self._seen.append(tuple(column[:missing].cpu() for column in columns))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         goes_on = trainer.sanity_checking and module.images_seen > 0  # its picture of this moment is there, of all rows
         if not trainer.is_global_zero or goes_on:
             return
-        generated, *pair = (torch.cat(column) for column in zip(*self._seen, strict=True))
+        generated, *more = (torch.cat(column) for column in zip(*self._seen, strict=True))
+        names, generated = _class_names(trainer), generated.float()
+        if "paired" in trainer.datamodule.provides:
+            page = rows([more[0].float(), generated, more[1].float()])
+        else:
+            page = by_class(generated, more[0] if names else None, names)
         file = self.folder / f"images_{module.images_seen:09d}.png"
-        save(rows([pair[0], generated, pair[1]]) if pair else square(generated), file)
+        save(page, file)
         self.files = [*(other for other in self.files if other != file), file]
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -78,7 +85,8 @@ class SampleGrid(pl.Callback):
         if len(files) < 2:
             return
         paired, size = "paired" in trainer.datamodule.provides, trainer.datamodule.size
-        grids = [cells(file, size, 4 if paired else 2) for file in (files[i] for i in _spread(len(files), self.stages))]
+        names, padding = _class_names(trainer), 4 if paired else 2
+        grids = [cells(files[index], size, padding, names) for index in _spread(len(files), self.stages)]
         if paired:  # source | generated | target
             columns = [grids[-1][0::3], *(grid[1::3] for grid in grids), grids[-1][2::3]]
         else:
@@ -86,6 +94,12 @@ class SampleGrid(pl.Callback):
         save(rows(columns), self.folder / "evolution.png")
         frames = [images.read(files[index], channels=3) for index in _spread(len(files), GIF_FRAMES)]
         animate(frames, self.folder / "evolution.gif")
+
+
+def _class_names(trainer: pl.Trainer) -> tuple[str, ...]:
+    """Of the classes that the model is told; () where it is told none."""
+    told = any(output.told == "label" for output in trainer.lightning_module.outputs.values())
+    return tuple(trainer.datamodule.class_names) if told else ()
 
 
 def _spread(n: int, most: int) -> list[int]:

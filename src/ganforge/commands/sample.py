@@ -13,7 +13,7 @@ from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.game.latents import latents, slerp
 from ganforge.pictures import images
-from ganforge.pictures.grids import animate, rows, save, square
+from ganforge.pictures.grids import animate, by_class, rows, save
 from ganforge.runs.generators import Generator, check_size, load_generator
 
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
@@ -66,7 +66,8 @@ def sample(
         images.write(files[index], picture)
         if index < max(1, min(IN_GRID, PIXELS_IN_GRID // picture[..., 0].size)):
             first.append(images.to_unit(picture))
-    save(square(torch.from_numpy(np.stack(first))), grid)
+    shown = torch.from_numpy(np.stack(first))
+    save(by_class(shown, labels[: len(shown)] if labels is not None and class_name is None else None, names), grid)
     print(f"{n} images of {generator.path}, seed {seed}, written to {output}\ngrid: {grid}")
     return files
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from ganforge.data.module import DataModule
 from ganforge.errors import require
 from ganforge.pictures import images
+from ganforge.pictures.grids import heading
 from ganforge.pictures.tensors import from_unit
 
 COPY = 1e-3  # distances below it are copies, whatever the quantile; a quarter of a grey level, per-pixel RMS
@@ -211,7 +213,8 @@ class Memorization(Metric):
         groups += [pictures(self.known.real, i.flatten().tolist()).unflatten(0, i.shape).cpu() for i in neighbours]
         path = self.folder / "nearest.png"
         self.folder.mkdir(parents=True, exist_ok=True)
-        images.write(path, sheet(groups).permute(1, 2, 0).numpy())
+        names = ["generated", *(f"training, nearest by {space}" for space in ("pixels", "features")[: len(neighbours)])]
+        images.write(path, sheet(groups, names).permute(1, 2, 0).numpy())
         self.known.found["picture"] = str(path)
 
     def describe(self) -> dict[str, Any]:
@@ -243,8 +246,11 @@ def _load_features(path: str, class_names: Sequence[str]) -> Callable[[Tensor], 
     return features
 
 
-def sheet(groups: list[Tensor], padding: int = 2, gap: int = 12) -> Tensor:
-    """Groups of uint8 (R, n, C, H, W) side by side on grey: uint8 (C, height, width); small pictures are enlarged."""
+def sheet(groups: list[Tensor], names: Sequence[str], padding: int = 2, gap: int = 12) -> Tensor:
+    """Groups of uint8 (R, n, C, H, W) side by side on grey, each under its name: uint8 (C, height, width).
+
+    Small pictures are enlarged.
+    """
     strips = []
     for group in groups:
         factor = max(1, 64 // group.shape[-1])
@@ -253,4 +259,9 @@ def sheet(groups: list[Tensor], padding: int = 2, gap: int = 12) -> Tensor:
         strips.append(group.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2))
     between = torch.full((*strips[0].shape[:2], gap), 153, dtype=torch.uint8)
     columns = [column for strip in strips for column in (between, strip)][1:]
-    return torch.cat(columns, dim=2)
+    page = torch.cat(columns, dim=2)
+    lefts = accumulate((strip.shape[-1] + gap for strip in strips), initial=0)
+    strip = heading(
+        [(left, strip.shape[-1], name) for left, strip, name in zip(lefts, strips, names, strict=False)], page.shape[-1]
+    )
+    return torch.cat([(strip[: len(page)] * 255).round().byte(), page], dim=1)

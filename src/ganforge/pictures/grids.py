@@ -1,16 +1,21 @@
 """Grids and films of pictures. torchvision draws the same grids, and takes a second to load."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganforge.files.folders import replace
+from ganforge.files.untrusted import printable
 from ganforge.pictures import images
 
 GIF_WIDTH = 512  # px, at most
+FRAME = 0.6  # grey of frames, in [0, 1]
+MOST_CLASSES = 32  # columns of a grid
+LONGEST_NAME = 32  # letters
 
 
 def rows(columns: list[Tensor]) -> Tensor:
@@ -26,7 +31,52 @@ def square(pictures: Tensor) -> Tensor:
     return _grid(page.expand(-1, 3, -1, -1).unflatten(0, (-1, min(side, len(page)))), padding=2)
 
 
-def _grid(pictures: Tensor, padding: int, frame: float = 0.6) -> Tensor:
+def by_class(pictures: Tensor, labels: Tensor | None, names: Sequence[str]) -> Tensor:
+    """(B, C, H, W) pictures in [-1, 1] with a named column for each class that is there: (3, height, width) in [0, 1].
+
+    labels: int64 (B,) of `names`; without them, or with more classes than pictures or than 32, the grid is `square`.
+    """
+    if labels is None or not 0 < len(names) <= min(len(pictures), MOST_CLASSES):
+        return square(pictures)
+    groups = {name: pictures[labels == label] for label, name in enumerate(names)}
+    groups = {name: group for name, group in groups.items() if len(group)}
+    page = pictures.new_full((max(map(len, groups.values())), len(groups), *pictures.shape[1:]), torch.nan)
+    for column, group in enumerate(groups.values()):
+        page[: len(group), column] = group
+    grid, cell = _grid(page.expand(-1, -1, 3, -1, -1), padding=2), pictures.shape[-1] + 2
+    strip = heading([(2 + column * cell, cell, name) for column, name in enumerate(groups)], grid.shape[-1])
+    height = _class_heading(names, cell, pictures.shape[-2] + 2)
+    strip = torch.nn.functional.pad(strip, (0, 0, height - strip.shape[1], 0), value=FRAME)
+    return torch.cat([strip, grid], dim=1)
+
+
+def _class_heading(names: Sequence[str], cell: int, row: int) -> int:
+    """Height of the names over a grid of classes, of which some may be missing: never that of whole rows."""
+    height = heading([(0, cell, name) for name in names], cell).shape[1]
+    return height if height % row else height + 1
+
+
+def heading(columns: Sequence[tuple[int, int, str]], width: int) -> Tensor:
+    """A strip of names in black over columns (left, width, name): (3, height, width) in [0, 1].
+
+    Where one is wider than its column all are written upwards; of longer ones than 32 letters the end is cut.
+    """
+    font = ImageFont.load_default(11)
+    texts = [printable(name)[:LONGEST_NAME] for *_, name in columns]
+    boxes = [font.getbbox(text) for text in texts]
+    upwards = any(box[2] > wide for box, (_, wide, _) in zip(boxes, columns, strict=True))
+    line = max((round(box[3]) for box in boxes), default=0) + 2
+    strip = Image.new("L", (width, max(round(box[2]) for box in boxes) + 4 if upwards else line), round(255 * FRAME))
+    for text, (left, wide, _) in zip(texts, columns, strict=True):
+        drawn = Image.new("L", (max(1, round(font.getlength(text))) + 1, line), round(255 * FRAME))
+        ImageDraw.Draw(drawn).text((0, 0), text, fill=0, font=font)
+        if upwards:
+            drawn = drawn.rotate(90, expand=True)
+        strip.paste(drawn, (left + max(0, wide - drawn.width) // 2, strip.height - drawn.height))
+    return torch.from_numpy(np.array(strip)).float().div(255).expand(3, -1, -1)
+
+
+def _grid(pictures: Tensor, padding: int, frame: float = FRAME) -> Tensor:
     """(rows, columns, 3, H, W) in [-1, 1] -> (3, height, width) in [0, 1], with a frame but for a single picture.
 
     Frames are 0.6, and so are missing pictures, whose values are NaN.
@@ -38,9 +88,14 @@ def _grid(pictures: Tensor, padding: int, frame: float = 0.6) -> Tensor:
     return torch.nn.functional.pad(page, (0, padding, 0, padding), value=frame).nan_to_num(frame).clamp(0, 1)
 
 
-def cells(file: Path, size: int, padding: int) -> Tensor:
-    """The pictures of a PNG of `rows` (padding 4) or `square` (2), row by row: (B, 3, size, size) in [-1, 1]."""
+def cells(file: Path, size: int, padding: int, names: Sequence[str] = ()) -> Tensor:
+    """The pictures of a PNG of `rows` (padding 4) or `square` (2), row by row: (B, 3, size, size) in [-1, 1].
+
+    names: of the classes, where it may be a PNG of `by_class` (2).
+    """
     grid = torch.from_numpy(images.to_unit(images.read(file, channels=3)))
+    if names and (grid.shape[1] - padding) % (size + padding):
+        grid = grid[:, _class_heading(names, size + padding, size + padding) :]
     if grid.shape[1:] == (size, size):  # a single picture has no frame
         return grid[None]
     framed = grid[:, padding:, padding:].unfold(1, size, size + padding).unfold(2, size, size + padding)
