@@ -4,6 +4,7 @@ GDAL is told to open TIFFs alone, and no file beside them: other formats name fi
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from ganforge.errors import UserError
@@ -29,6 +31,7 @@ _SETTINGS: dict[str, Any] = {
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "none",
 }
 
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 logging.getLogger("rasterio").addFilter(lambda record: record.levelno >= logging.CRITICAL)  # what fails is raised
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _PLAIN_CODECS = {1: "none", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 _DEFLATE = (8, 32946)
-_PREDICTORS = (1, 2)
+_FLOAT = 3  # of predictors: 1 is none, 2 the difference to the value before
 _MOST_PAGES = 64  # that are looked at for a mask
 _SEPARATE = 2  # planar configuration
 
@@ -65,17 +66,19 @@ def inspect(path: str | Path) -> Tiff:
         return _inspected(path, tiff)
 
 
-def read(path: str | Path) -> tuple[Tiff, np.ndarray, np.ndarray | None]:
-    """The file's header, its values (H, W, C) in the file's own type, and its mask: bool (H, W), True for nothing."""
+def read(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values (H, W, C) in the file's own type, upright, and its mask: bool (H, W), True where there is nothing."""
     with opened(path) as tiff:
         said = _inspected(path, tiff)
         require(said.missing is None, f"{path}: {said.missing}")
         page = tiff.pages[0]
         check_bytes(path, said.height, said.width, len(said.layout.names), said.dtype.itemsize)
         _check_segments(path, page)
-        values = _bands_last(page, page.asarray(maxworkers=1))
+        values = _unpredicted(page) if page.predictor == _FLOAT else page.asarray(maxworkers=1)
+        values = _bands_last(page, values).astype(said.dtype, copy=False)
         mask = _mask(path, tiff)
-        return said, *(tiff_tags.upright(array, said.layout.orientation) for array in (values, mask))
+    turned = [None if array is None else tiff_tags.upright(array, said.layout.orientation) for array in (values, mask)]
+    return turned[0], turned[1]
 
 
 def check_bytes(path: str | Path, height: int, width: int, bands: int, itemsize: int) -> None:
@@ -148,7 +151,7 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
 def _missing(page: tifffile.TiffPage) -> str | None:
     codec, predictor = int(page.compression), int(page.predictor)
     packed = page.bitspersample not in (8, 16, 32, 64)
-    if codec in _PLAIN_CODECS and predictor in _PREDICTORS and not packed:
+    if codec in _PLAIN_CODECS and predictor in (1, 2, _FLOAT) and not packed:
         return None
     if importlib.util.find_spec("imagecodecs") is not None:
         return None
@@ -186,6 +189,30 @@ def _check_deflated(path: str | Path, page: tifffile.TiffPage, offset: int, coun
         found += len(decoder.decompress(data, 2**20))
         data = decoder.unconsumed_tail
     require(found <= nominal, f"{path}: does not decode (a strip of it holds more than its pixels)")
+
+
+def _unpredicted(page: tifffile.TiffPage) -> np.ndarray:
+    """Real numbers with predictor 3 (Adobe Photoshop TIFF Technical Note 3), which tifffile leaves to other libraries.
+
+    In each row of a strip or tile the first bytes of all values come first, then the second ones; and each byte is the
+    difference to that before, of the same sample.
+    """
+    height, width, size = page.imagelength, page.imagewidth, np.dtype(page.dtype).itemsize
+    samples, planes = (1, page.samplesperpixel) if page.planarconfig == _SEPARATE else (page.samplesperpixel, 1)
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
+    values = np.empty((planes, height, width, samples), dtype=f">f{size}")
+    places = itertools.product(range(planes), range(0, height, rows), range(0, width, columns))
+    for (plane, top, left), offset, count in zip(places, page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(offset)
+        data = page.parent.filehandle.read(count)
+        data = zlib.decompress(data) if int(page.compression) in _DEFLATE else data
+        height_here = rows if page.is_tiled else min(rows, height - top)
+        differences = np.frombuffer(data, np.uint8).reshape(height_here, size * columns, samples)
+        planes_of_bytes = differences.cumsum(1, dtype=np.uint8).reshape(height_here, size, columns * samples)
+        block = np.ascontiguousarray(planes_of_bytes.swapaxes(1, 2)).view(values.dtype)
+        block = block.reshape(height_here, columns, samples)[: height - top, : width - left]
+        values[plane, top : top + len(block), left : left + block.shape[1]] = block
+    return values
 
 
 def _bands_last(page: tifffile.TiffPage, values: np.ndarray) -> np.ndarray:

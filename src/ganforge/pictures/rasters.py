@@ -43,10 +43,7 @@ _INSTALL = "pip install 'ganforge[geo]'"
 
 
 def has_rasterio() -> bool:
-    try:
-        return importlib.util.find_spec("rasterio") is not None
-    except ValueError:  # hidden by sys.modules["rasterio"] = None
-        return False
+    return importlib.util.find_spec("rasterio") is not None
 
 
 def header(path: str | Path) -> Header:
@@ -72,32 +69,24 @@ def read(
     tiff = _tiff(path)
     head, said = tiff.header, tiff.said
     by_rasterio = has_rasterio() and said.layout.orientation == 1
-    if head.is_ordinary and not (
-        by_rasterio and window is not None and said.layout.photometric in _SAME_IN_RASTERIO and not said.layout.alpha
-    ):
-        raster = Raster(images.read(path, len(head.bands)), head.bands, None, None, head.place)
-        return _cut(path, raster, bands, window)
-    if not by_rasterio or not (said.is_georeferenced or window is not None or said.missing):
-        found, values, mask = plain_tiffs.read(path)
-        values = values.astype(found.dtype, copy=False)
-        mask = _transparent(values, found.layout.alpha, mask)
-        top, left, height, width = cut(window, head.height, head.width, str(path))
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        picked = chosen(bands, head.bands, str(path))
-        values = values[rows, columns][..., picked]
-        mask = None if mask is None else mask[rows, columns]
-    else:
+    if head.is_ordinary and (window is None or not by_rasterio or not tiff.is_stored_as_seen):
+        return _cut(path, Raster(images.read(path, len(head.bands)), head.bands, place=head.place), bands, window)
+    top, left, height, width = cut(window, head.height, head.width, str(path))
+    picked, alpha = chosen(bands, head.bands, str(path)), said.layout.alpha
+    wanted = picked if alpha is None else [*picked, alpha]
+    if by_rasterio and (said.is_georeferenced or window is not None or said.missing):
         from ganforge.pictures import geotiffs
 
-        top, left, height, width = cut(window, head.height, head.width, str(path))
-        picked = chosen(bands, head.bands, str(path))
-        plain_tiffs.check_bytes(path, height, width, len(picked), said.dtype.itemsize)
-        plain_tiffs.check_bytes(path, 1, said.block_bytes, 1, 1)
-        alpha = said.layout.alpha
-        wanted = picked if alpha is None or alpha in picked else [*picked, alpha]
+        plain_tiffs.check_bytes(path, height, width, len(wanted), said.dtype.itemsize)
+        plain_tiffs.check_bytes(path, 1, 1, 1, said.block_bytes)
         values, mask = geotiffs.read(path, wanted, (top, left, height, width))
-        mask = _transparent(values, None if alpha is None else wanted.index(alpha), mask)
-        values = values[..., : len(picked)]
+    else:
+        values, mask = plain_tiffs.read(path)
+        values = values[top : top + height, left : left + width, wanted]
+        mask = None if mask is None else mask[top : top + height, left : left + width]
+    if alpha is not None:
+        clear = values[..., -1] == 0
+        values, mask = values[..., :-1], clear if mask is None else mask | clear
     values, nodata, valid = converted(values, said.layout.nodata, mask, str(path))
     place = None if head.place is None else head.place.moved(top, left)
     return Raster(values, tuple(head.bands[band] for band in picked), nodata, valid, place)
@@ -126,9 +115,14 @@ def write(path: str | Path, raster: Raster) -> None:
             with _writing(path) as file:
                 Image.fromarray(values[..., 0]).save(file, format="PNG")
         return
-    raster = _filled(path, raster)
+    raster, place = _filled(path, raster), raster.place
+    require(
+        has_rasterio() or place is None or place.keys is not None or not place.crs,
+        f"{path}: its coordinate system, {shortened(place.crs if place else '', 60)}, is written by rasterio, which is not "
+        f"installed: {_INSTALL}",
+    )
     with _writing(path) as file:
-        if has_rasterio() and raster.place is not None:
+        if has_rasterio() and place is not None:
             from ganforge.pictures import geotiffs
 
             geotiffs.write(Path(file.name), raster)
@@ -157,6 +151,7 @@ class Writer:
         require(has_rasterio(), f"{path}: a scene is written in parts by rasterio, which is not installed: {_INSTALL}")
         require(Path(path).suffix.lower() in _TIFF_SUFFIXES, f"{path}: a scene is written as .tif")
         require(dtype in DTYPES, f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
+        _check_nodata(Path(path), nodata, dtype)
         self.path, self.height, self.width = Path(path), height, width
         self.dtype, self.bands, self.nodata, self.place = dtype, tuple(bands), nodata, place
         self.rows = 0  # that were given so far
@@ -218,6 +213,12 @@ class _Tiff:
     header: Header
     said: plain_tiffs.Tiff
 
+    @property
+    def is_stored_as_seen(self) -> bool:
+        """Whether the stored numbers are those that `images.read` gives."""
+        layout = self.said.layout
+        return layout.bits == 8 and layout.alpha is None and layout.photometric in _SAME_IN_RASTERIO
+
 
 def _is_tiff(path: str | Path) -> bool:
     try:
@@ -237,7 +238,9 @@ def _inspected(path: str, size: int, changed_at: int, with_rasterio: bool) -> _T
     """What a file says, kept while it stays the same: windows of it are read again and again."""
     said = plain_tiffs.inspect(path)
     here = said.place
-    if said.is_georeferenced and with_rasterio:
+    if said.layout.orientation != 1:
+        here = None  # of the picture as it is stored, not as it is seen
+    elif said.is_georeferenced and with_rasterio:
         from ganforge.pictures import geotiffs
 
         here = geotiffs.place(path)
@@ -272,16 +275,8 @@ def _pillow(path: str | Path) -> Raster:
     if head.is_ordinary:
         return Raster(images.read(path, len(head.bands)), head.bands)
     values = images.read_deep_png(path)
-    masked = _transparent(values, head.bands.index("alpha") if "alpha" in head.bands else None, None)
-    return Raster(values, head.bands, valid=None if masked is None or not masked.any() else ~masked)
-
-
-def _transparent(values: np.ndarray, alpha: int | None, mask: np.ndarray | None) -> np.ndarray | None:
-    """Where the mask or transparency of a picture says that there is nothing, bool (H, W)."""
-    if alpha is None:
-        return mask
-    clear = values[..., alpha] == 0
-    return clear if mask is None else mask | clear
+    valid = values[..., -1] != 0 if head.bands[-1] == "alpha" else None
+    return Raster(values, head.bands, valid=None if valid is None or valid.all() else valid)
 
 
 def _cut(
@@ -304,6 +299,7 @@ def _cut(
 
 def _filled(path: Path, raster: Raster) -> Raster:
     """With nodata where it is not valid."""
+    _check_nodata(path, raster.nodata, raster.values.dtype.name)
     if raster.valid is None or raster.valid.all():
         return raster
     nodata = raster.nodata
@@ -313,6 +309,13 @@ def _filled(path: Path, raster: Raster) -> Raster:
         raise ValueError(f"{path}: {raster.values.dtype} with pixels that are not valid needs a nodata value")
     values = np.where(raster.valid[..., None], raster.values, raster.values.dtype.type(nodata))
     return changed(raster, values=values, nodata=nodata)
+
+
+def _check_nodata(path: Path, nodata: float | None, dtype: str) -> None:
+    require(
+        nodata is None or representable(float(nodata), dtype) is not None,
+        f"{path}: nodata={nodata} is no value of {dtype}; choose another nodata or type",
+    )
 
 
 @contextmanager
