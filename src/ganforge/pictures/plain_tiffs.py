@@ -3,6 +3,8 @@
 import errno
 import importlib.util
 import itertools
+import logging
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import tifffile
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import open_file
-from ganforge.files.untrusted import shortened
+from ganforge.files.untrusted import first_line
 from ganforge.pictures import images, tiff_tags
 from ganforge.pictures.raster_data import Georeference, Raster
 
@@ -25,9 +27,12 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _PLAIN_CODECS = {1: "none", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 _DEFLATE = (8, 32946)
+_DEFLATES_TO = 1032  # bytes at most, of one
 _FLOAT = 3  # of predictors: 1 is none, 2 the difference to the value before
 _MOST_PAGES = 64  # that are looked at for a mask
 _SEPARATE = 2  # planar configuration
+
+logging.getLogger("tifffile").addFilter(lambda record: record.levelno >= logging.CRITICAL)  # what fails is raised
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,8 @@ def opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
     except UserError:
         raise
     except Exception as error:  # decoders of damaged files raise nearly anything
-        reason = getattr(error, "strerror", None) or shortened(
-            (str(error).strip() or type(error).__name__).splitlines()[0], 200
-        )
+        known = isinstance(error, OSError | tifffile.TiffFileError | zlib.error)
+        reason = getattr(error, "strerror", None) or (first_line(error) if known else "its tags or pixels are damaged")
         raise UserError(f"{path}: does not decode ({reason}); replace it by a complete TIFF") from error
 
 
@@ -73,7 +77,7 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
         require(said.missing is None, f"{path}: {said.missing}")
         page = tiff.pages[0]
         check_bytes(path, said.height, said.width, len(said.layout.names), said.dtype.itemsize)
-        _check_segments(path, page)
+        _check_deflated(path, page, said.block_bytes)
         values = _unpredicted(page) if page.predictor == _FLOAT else page.asarray(maxworkers=1)
         values = _bands_last(page, values).astype(said.dtype, copy=False)
         mask = _mask(path, tiff)
@@ -129,11 +133,13 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         page.samplesperpixel == len(layout.names),
         f"{path}: does not decode (its tags disagree on the number of bands); replace it by a complete TIFF",
     )
+    if not layout.is_ordinary:  # others are read by Pillow, which reads more than the standard allows
+        _check_segments(path, page)
     turned = layout.orientation in (5, 6, 7, 8)
     height, width = (page.imagewidth, page.imagelength) if turned else (page.imagelength, page.imagewidth)
     here = tiff_tags.place(page.tags.valueof)
     block = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-    rows = min(block[0], page.imagelength) if not page.is_tiled else block[0]
+    rows, columns = int(block[0]) if page.is_tiled else min(int(block[0]), page.imagelength), int(block[1])
     bands = 1 if page.planarconfig == _SEPARATE else len(layout.names)
     return Tiff(
         height=height,
@@ -143,7 +149,7 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         place=here,
         is_georeferenced=here is not None or page.tags.valueof(tiff_tags.GEO_KEYS) is not None,
         missing=_missing(page),
-        block_bytes=rows * block[1] * bands * np.dtype(page.dtype).itemsize,
+        block_bytes=rows * columns * bands * np.dtype(page.dtype).itemsize,
         has_mask=_mask_page(tiff) is not None,
     )
 
@@ -162,33 +168,33 @@ def _missing(page: tifffile.TiffPage) -> str | None:
 
 
 def _check_segments(path: str | Path, page: tifffile.TiffPage) -> None:
-    """Raise UserError where strips or tiles are not in the file, or hold far more than they are to hold."""
+    """Raise UserError where strips or tiles are missing, or are not in the file; those of no bytes are sparse."""
+    ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.float64)  # of 64-bit numbers that lie, too
     size = page.parent.filehandle.size
-    nominal = _inspected(path, page.parent).block_bytes
     require(
-        len(page.dataoffsets) == len(page.databytecounts),
+        len(ends) == len(page.databytecounts) == math.prod(page.chunked),
         f"{path}: does not decode (its tags disagree on the number of strips); replace it by a complete TIFF",
     )
+    require(
+        not (ends[np.asarray(page.databytecounts) > 0] > size).any(),
+        f"{path}: does not decode (it ends at {size:,} bytes, before its pixels do); replace it by a complete TIFF",
+    )
+
+
+def _check_deflated(path: str | Path, page: tifffile.TiffPage, nominal: int) -> None:
+    """Raise UserError where a strip or tile decodes to more than its pixels: all of it would be in memory at once."""
+    if int(page.compression) not in _DEFLATE:
+        return
+    handle = page.parent.filehandle
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        require(
-            offset + count <= size,
-            f"{path}: does not decode (it ends at {size:,} bytes, before its pixels do); replace it by a complete TIFF",
-        )
-        if int(page.compression) in _DEFLATE and count > 2 * nominal + 2**16:
-            raise UserError(f"{path}: does not decode (a strip of it is longer than its pixels)")
-        # Deflate makes up to 1032 bytes of one, and the whole strip is decoded at once.
-        if int(page.compression) in _DEFLATE and count * 1032 > max(MOST_BYTES, 2 * nominal):
-            _check_deflated(path, page, offset, count, nominal)
-
-
-def _check_deflated(path: str | Path, page: tifffile.TiffPage, offset: int, count: int, nominal: int) -> None:
-    handle, decoder, found = page.parent.filehandle, zlib.decompressobj(), 0
-    handle.seek(offset)
-    data = handle.read(count)
-    while data and not decoder.eof and found <= nominal:
-        found += len(decoder.decompress(data, 2**20))
-        data = decoder.unconsumed_tail
-    require(found <= nominal, f"{path}: does not decode (a strip of it holds more than its pixels)")
+        if count * _DEFLATES_TO <= max(nominal, MOST_BYTES // 8):
+            continue
+        handle.seek(offset)
+        decoder, data, found = zlib.decompressobj(), handle.read(count), 0
+        while data and not decoder.eof and found <= nominal:
+            found += len(decoder.decompress(data, 2**20))
+            data = decoder.unconsumed_tail
+        require(found <= nominal, f"{path}: does not decode (a strip of it holds more than its pixels)")
 
 
 def _unpredicted(page: tifffile.TiffPage) -> np.ndarray:
@@ -244,6 +250,7 @@ def _mask(path: str | Path, tiff: tifffile.TiffFile) -> np.ndarray | None:
     if page is None:
         return None
     _check_segments(path, page)
+    _check_deflated(path, page, page.imagelength * page.imagewidth)
     return page.asarray(maxworkers=1).reshape(page.imagelength, page.imagewidth) == 0
 
 

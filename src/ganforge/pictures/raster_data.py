@@ -1,6 +1,7 @@
 """Pictures as numbers of any depth and any bands: what a file holds, before anything is made of it."""
 
 import dataclasses
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,10 @@ class Raster:
             raise ValueError(
                 f"{dtype} {shape} with {len(self.bands)} band names is no raster; {', '.join(DTYPES)} (H, W, C) is"
             )
+
+
+def has_rasterio() -> bool:
+    return importlib.util.find_spec("rasterio") is not None
 
 
 def arrives_as(dtype: np.dtype, said: str) -> str:
