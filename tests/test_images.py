@@ -99,10 +99,12 @@ def test_tiff_whose_zero_is_white(tmp_path, dtype, white):
     assert images.read(path, 1).ravel().tolist() == [255, 0]
 
 
-def test_channels_beyond_rgb_are_dropped(tmp_path):
-    array = np.arange(2 * 2 * 5, dtype=np.uint8).reshape(2, 2, 5)
-    path = write_tiff(tmp_path / "five.tif", array, photometric=2)
-    assert np.array_equal(images.read(path, 3), array[..., :3])
+@pytest.mark.parametrize("bands", [4, 5, 12])
+def test_bands_beyond_rgb_are_refused_by_name(tmp_path, bands):
+    array = np.arange(2 * 2 * bands, dtype=np.uint8).reshape(2, 2, bands)
+    path = write_tiff(tmp_path / "several.tif", array, photometric=2)
+    with pytest.raises(UserError, match=rf"several\.tif: has {bands} bands .*data=pairs .*data\.source_bands"):
+        images.read(path, 3)
 
 
 def test_one_bit(tmp_path):
@@ -253,14 +255,14 @@ def test_list_images_says_what_is_wrong(tmp_path):
         images.list_images(tmp_path)
 
 
-def png(width: int, height: int, rows: int) -> bytes:
-    """A grey PNG that says width×height and holds so many black rows."""
+def png(width: int, height: int, rows: int = 0, depth: int = 8, colour: int = 0, data: bytes = b"") -> bytes:
+    """A PNG that says width×height and holds so many black rows of 8-bit grey, or `data`."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(rows * (width + 1)))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = zlib.compress(data or bytes(rows * (width + 1)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
