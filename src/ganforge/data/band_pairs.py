@@ -27,8 +27,8 @@ class BandPairs(Dataset):
     """Pairs as tensors: {"source": float32 (Cs, size, size), "target": (Ct, size, size), "index"}, normalized.
 
     A sample is a window at the scale of the files: with augment a random one, mirrored at random with flip; without,
-    the middle. With `masked` there is also "valid": float32 (1, size, size), 0 where the target has no measurement; there
-    both sides have the value 0. Virtual indices: see `ganforge.data.pairs.Pairs`.
+    the middle. With `masked` there is also "valid": float32 (1, size, size), 0 where the target has no measurement.
+    Values without a measurement are 0. Virtual indices: see `ganforge.data.resized_pairs.Pairs`.
 
     target: its side, by which metrics speak of its unit. span: what is 0 and 1 on the scale [0, 1] for each band of
     encoded targets, (C, 1, 1).
@@ -125,10 +125,9 @@ class BandData:
         files = list(dict.fromkeys(path for own in self.splits.values() for pair in own for path in (pair.a, pair.b)))
         present = [file for file in files if file.exists()]
         readings = self.files.readings
-        said = [
-            [reading.channels, reading.chosen, reading.bands, reading.dtype] for reading in readings.values()
-        ] + [{split: [pair.name for pair in own] for split, own in self.splits.items()}, self.files.direction]  # fmt: skip
-        path = self.cache_dir / f"{key(present, said)}.json"
+        read = [[own.channels, own.chosen, own.bands, own.dtype] for own in readings.values()]
+        names = {split: [pair.name for pair in own] for split, own in self.splits.items()}
+        path = self.cache_dir / f"{key(present, read, names, self.files.direction)}.json"
         names = [(split, side) for split in self.splits for side in SIDES]
         before = stored(path, [len(readings[side].bands) for _, side in names])
         fits = sum(map(self.files.size_of, {pair for own in self.splits.values() for pair in own})) <= self.cache_bytes
@@ -189,8 +188,8 @@ class BandData:
         found = self.found
         if found.empty:
             sentences.append(
-                f"{len(found.empty)} of {len(found.shapes)} targets, such as {found.empty[0].name}, have no valid pixel: "
-                "nothing is learned from them"
+                f"{len(found.empty)} of {len(found.shapes)} targets, such as {found.empty[0].name}, have no valid "
+                "pixel: nothing is learned from them"
             )
         for side in SIDES:
             train = found.statistics["train", side]

@@ -150,8 +150,8 @@ def _reading(
         )
     require(
         channels in ("auto", len(bands)),
-        f"data.{side}_channels={channels}: its pictures, such as {files[0]}, give {len(bands)} bands ({_named(bands)}); "
-        f"leave it auto, or choose bands with data.{side}_bands",
+        f"data.{side}_channels={channels}: its pictures, such as {files[0]}, give {len(bands)} bands "
+        f"({_named(bands)}); leave it auto, or choose bands with data.{side}_bands",
     )
     said = Counter(headers[file].nodata for file in files if headers[file].nodata is not None).most_common(1)
     return Reading(None, None if chosen is None else tuple(chosen), bands, dtype, said[0][0] if said else None)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ganforge.data.band_pairs import BandData, BandPairs
 from ganforge.data.module import DataModule, RealPictures
-from ganforge.data.pair_files import DIRECTIONS, LAYOUTS, Naming, Pair, check_pairs, load_pair
+from ganforge.data.pair_files import DIRECTIONS, LAYOUTS, Naming, Pair, check_pairs
 from ganforge.data.pair_sides import SIDES, Sides, find_sides, largest_power
+from ganforge.data.resized_pairs import Pairs
 from ganforge.data.splits import SPLITS, Splits, find_splits
 from ganforge.errors import require
 from ganforge.pictures import images
@@ -26,71 +25,6 @@ from ganforge.pictures.tensors import from_unit
 log = logging.getLogger(__name__)
 
 _LARGEST_AUTO = 256  # px a side, where no size is given
-
-
-class Pairs(Dataset):
-    """Pairs as tensors: {"source": float32 (Cs, size, size), "target": (Ct, size, size), both in [-1, 1], "index"}.
-
-    Pictures of any size and aspect are squashed to a square, as pix2pix does (Isola et al. 2017, section 6.2). With
-    augment, both are resized to load_size (default: 286/256 of size), then the same random crop to size and, with flip,
-    the same random mirroring are applied to both; without, they are resized to size.
-
-    The index is virtual: its file is index % len(self), its randomness np.random.default_rng([seed, index]), so a
-    sample depends on neither workers nor order. "index" is returned as it was given.
-
-    cache: pairs decoded and resized by `fit`; whatever it lacks is read from its files.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        *,
-        size: int,
-        load_size: int | None = None,
-        source_channels: int,
-        target_channels: int,
-        direction: str = "AtoB",
-        flip: bool = True,
-        augment: bool,
-        seed: int,
-        cache: Mapping[Pair, tuple[np.ndarray, np.ndarray]] | None = None,
-    ):
-        load_size = default_load_size(size) if load_size is None else load_size
-        require(load_size >= size, f"data.load_size={load_size} is smaller than data.size={size}; nothing to crop from")
-        require(direction in DIRECTIONS, f"data.direction={direction}: choose one of {', '.join(DIRECTIONS)}")
-        self.pairs = tuple(pairs)
-        self.size = size
-        self.edge = load_size if augment else size
-        self.channels = {"source_channels": source_channels, "target_channels": target_channels}
-        self.direction, self.flip, self.augment, self.seed = direction, flip, augment, seed
-        self.cache = {} if cache is None else cache
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
-        pictures = self.pictures(index)
-        if self.augment:
-            rng = np.random.default_rng([self.seed, index])
-            top, left = rng.integers(0, self.edge - self.size + 1, size=2)
-            step = -1 if self.flip and rng.random() < 0.5 else 1
-            pictures = [p[top : top + self.size, left : left + self.size][:, ::step] for p in pictures]
-        source, target = (torch.from_numpy(images.to_unit(picture)) for picture in pictures)
-        return {"source": source, "target": target, "index": index}
-
-    def pictures(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target, uint8 (edge, edge, C), before augmentation."""
-        pair = self.pairs[index % len(self)]
-        return self.cache.get(pair) or self.fit(*load_pair(pair, **self.channels, direction=self.direction))
-
-    def target(self, index: int) -> np.ndarray:
-        """The target, uint8 (C, edge, edge), before augmentation."""
-        return self.pictures(index)[1].transpose(2, 0, 1)
-
-    def fit(self, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Resize uint8 (H, W, C) pictures to the square from which samples are cut."""
-        square = (self.edge, self.edge)
-        return images.resize(source, square), images.resize(target, square)
 
 
 class PairsData(DataModule):
@@ -105,9 +39,9 @@ class PairsData(DataModule):
 
     Ordinary pictures of 8 bits are converted to source_channels and target_channels (1 or 3; "auto": 3) and squashed to
     size×size ("auto": 256). Where a file holds anything else, or source_bands, target_bands (names, or numbers from 1),
-    another normalization (`KINDS`) or crop=True are asked for, the values of both sides are measurements: they are cut
-    at the files' own scale and never resized, and their normalization is a checkpoint's too. See `BandData`; the size is
-    then the largest power of two that fits into each picture, at most 256. cache_dir: where statistics are kept.
+    another normalization (`KINDS`) or crop=True are asked for, the values of both sides are measurements (`BandData`):
+    they are cut at the files' own scale and never resized, and their normalization belongs to the checkpoint too. The
+    size is then the largest power of two that fits into each picture, at most 256. cache_dir: where statistics lie.
     """
 
     provides = frozenset({"paired"})
@@ -181,7 +115,7 @@ class PairsData(DataModule):
         for name, limit in self.limits.items():
             require(limit is None or limit >= 1, f"data.n_{name}={limit}: 1 or more, or null for all pairs")
         require(
-            load_size is None or (size != "auto" and load_size >= size),
+            load_size is None or size == "auto" or load_size >= size,
             f"data.load_size={load_size}: at least data.size={size}, or null",
         )
         require(cache_bytes >= 0, f"data.cache_bytes={cache_bytes}: 0 (keep nothing in memory) or more")
@@ -196,9 +130,9 @@ class PairsData(DataModule):
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.load_size, self.flip, self.cache_bytes = load_size, flip, cache_bytes
         self.crop, self.cache_dir = "auto" if crop is None else crop, Path(cache_dir).expanduser()
-        self.adopted: dict[str, Side] | None = None
+        self.adopted: Mapping[str, Side] | None = None
 
-    def adopt(self, sides: dict[str, Side] | None) -> None:
+    def adopt(self, sides: Mapping[str, Side] | None) -> None:
         """Take the normalization of a checkpoint in place of one of these files. Before the first use of anything."""
         self.adopted = sides
 
@@ -254,7 +188,8 @@ class PairsData(DataModule):
         files, are_ordinary = self._files
         if are_ordinary and self.crop is not True:
             return _LARGEST_AUTO
-        sides = [min(header.height, header.width) for header in files.headers.values()]
+        halves = {pair.a for own in self.pairs.values() for pair in own if pair.side_by_side}
+        sides = [min(own.height, own.width // (2 if file in halves else 1)) for file, own in files.headers.items()]
         return max(8, min(_LARGEST_AUTO, largest_power(min(sides, default=_LARGEST_AUTO))))
 
     @size.setter
@@ -266,6 +201,8 @@ class PairsData(DataModule):
         if self.measured is not None:
             return {f"{side}_channels": len(self.measured.files.readings[side].bands) for side in SIDES}
         channels = {side: 3 if count == "auto" else count for side, count in self.asked_channels.items()}
+        for side, count in channels.items():
+            require(count in (1, 3), f"data.{side}_channels={count}: of these pictures 1 (grey) or 3 (RGB)")
         return {f"{side}_channels": count for side, count in channels.items()}
 
     @channels.setter
@@ -286,7 +223,7 @@ class PairsData(DataModule):
     def settled(self) -> dict[str, Any]:
         kinds = {f"{side}_normalization": own.normalization.kind for side, own in (self.sides or {}).items()}
         crop = None if self.measured is None else True
-        nothing = dict.fromkeys((f"{side}_normalization" for side in SIDES))
+        nothing = dict.fromkeys(f"{side}_normalization" for side in SIDES)
         return {"size": self.size, "crop": crop, **self.channels, **nothing, **kinds}
 
     @property
@@ -372,8 +309,3 @@ class PairsData(DataModule):
                     digest.update(f"{name}/{path.name}/{path.stat().st_size}\n".encode())
                     digest.update(contents_hash(path))
         return digest.hexdigest()
-
-
-def default_load_size(size: int) -> int:
-    """The size before the random crop: pix2pix's 286 for 256, and in proportion."""
-    return round(size * 286 / 256)

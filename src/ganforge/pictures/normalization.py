@@ -61,7 +61,7 @@ class Normalization:
         return (low + high) / 2 if self.is_bounded else low
 
     def encode(self, values: np.ndarray, *, clip: bool = True) -> np.ndarray:
-        """Values (H, W, C) of the files -> float32 (C, H, W) for networks. clip: at the percentiles, where these are."""
+        """Values (H, W, C) of the files -> float32 (C, H, W) for networks. clip: at the percentiles, if it has them."""
         encoded = (values.astype(np.float64) - self.centre) / self.scale
         if clip and self.kind == "percentiles":
             np.clip(encoded, -1, 1, out=encoded)
