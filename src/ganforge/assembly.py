@@ -1,6 +1,7 @@
 """From a config to what is trained: data, system, metrics, callbacks; checked against each other."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -9,10 +10,11 @@ from omegaconf import DictConfig
 
 from ganforge import settings
 from ganforge.callbacks import Evaluation
-from ganforge.compatibility import check_logits, check_match, check_parts
+from ganforge.compatibility import check_logits, check_match, check_parts, settle
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError
 from ganforge.hardware import choice as hardware
+from ganforge.runs import checkpoint
 from ganforge.runs.provenance import describe
 from ganforge.systems import Adversarial
 
@@ -36,13 +38,19 @@ def instances(config: DictConfig, group: str) -> list[Any]:
     return [hydra.utils.instantiate(node) for node in nodes if node is not None]
 
 
-def load_data(config: DictConfig) -> tuple[DataModule, dict[str, Any]]:
-    """The data module, checked against the model, and what checkpoints will say of the training."""
+def load_data(config: DictConfig, resumed: Path | None = None) -> tuple[DataModule, dict[str, Any]]:
+    """The data module, checked against the model, and what checkpoints will say of the training.
+
+    resumed: the checkpoint that the training goes on from, which says what the numbers of its pictures mean.
+    """
     data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
     check_match(config, data)
     check_parts(config)
     if "n_classes" in config.data:
         config.data.n_classes = len(data.class_names) or None
+    if resumed is not None:
+        data.adopt(checkpoint.sides_in(checkpoint.load(resumed)["ganforge"]))
+    settle(config, data)
     return data, describe(config, data)
 
 

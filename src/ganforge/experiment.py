@@ -179,7 +179,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     profiler = settings.profiler(config.trainer.profiler, run_dir)
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
-    data, card = load_data(config)
+    data, card = load_data(config, resumed)
     if resumed is not None:
         checkpoint.check_resumable(resumed, card, force=config.resume == "force")
         card |= checkpoint.origin_of(resumed)

@@ -52,8 +52,12 @@ class SampleGrid(pl.Callback):
         paired = "source" in batch
         missing = (self.pictures if paired else self.samples) - sum(len(seen[0]) for seen in self._seen)
         if missing > 0:
-            columns = (outputs, batch["source"], batch["target"]) if paired else (outputs,)
-            columns = (*columns, batch["label"]) if _class_names(trainer) else columns
+            columns = [outputs.float()]
+            if paired:
+                shown = (("target", outputs), ("source", batch["source"]), ("target", batch["target"]))
+                columns = [trainer.datamodule.view(side, pictures[:missing]).float() for side, pictures in shown]
+            if _class_names(trainer):
+                columns.append(batch["label"])
             self._seen.append(tuple(column[:missing].cpu() for column in columns))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
