@@ -47,7 +47,13 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         help="translate pictures with a trained model",
         description="Translate pictures with a trained model. Each is written under its own name at its own size; for "
-        "a model of mechanical networks also the network that was read from it (.json, .graphml).",
+        "a model of mechanical networks also the network that was read from it (.json, .graphml). A model that was "
+        "trained on pictures resized to one size sees each picture resized to it, unless --tile or --full-size is "
+        "given; one that was trained on pictures of their own scale (rasters, data.crop) sees each at its own scale, "
+        "larger ones in tiles of the trained size. Rasters keep their place, size and nodata, and get the bands, the "
+        "unit and the type of the training's targets. Tiles of a network with instance norm, or with batch statistics, "
+        "are given the statistics of the whole picture (of 16 tiles all over it), and no dropout: with those of their "
+        "own they differ two to five times as much from the picture in one piece.",
     )
     _run_argument(predict)
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
@@ -57,6 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"
     )
+    predict.add_argument("--tile", type=int, metavar="N", help="translate at each picture's own size in tiles of N px")
+    predict.add_argument(
+        "--overlap",
+        type=float,
+        default=0.5,
+        metavar="F",
+        help="share of a tile that its neighbour has too (%(default)s)",
+    )
+    predict.add_argument("--dtype", metavar="D", help="uint8, uint16, int16 or float32; default: that of the targets")
     predict.add_argument("--recursive", action="store_true", help="also the pictures in folders of the folders")
     predict.add_argument("--skip-broken", action="store_true", help="leave out what does not decode, and say so")
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
@@ -237,6 +252,9 @@ def _predict(options: argparse.Namespace) -> None:
         direction=options.direction,
         norm_mode=options.norm_mode,
         full_size=options.full_size,
+        tile=options.tile,
+        overlap=options.overlap,
+        dtype=options.dtype,
         recursive=options.recursive,
         skip_broken=options.skip_broken,
         overwrite=options.overwrite,

@@ -78,7 +78,8 @@ class DataModule(pl.LightningDataModule):
     """
 
     provides: frozenset[str] = frozenset()
-    # How a picture of another size is brought to the model's at prediction: "squash" (as in training), or "pad".
+    # How a picture of another size is brought to the model's at prediction: "squash" (as in training), "pad", or "crop"
+    # where it keeps its scale, as in training, and is translated in tiles.
     fit_to_size = "squash"
     # The name of each label; empty without classes.
     class_names: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ CARD: dict[str, Callable[[Any], bool]] = {
     "outputs": lambda value: isinstance(value, dict) and len(value) > 0 and all(map(_is_output, value.values())),
     "norm_mode": lambda value: value in NORM_MODES,
     "size": lambda value: type(value) is int and 1 <= value <= LARGEST,
-    "fit_to_size": lambda value: value in ("squash", "pad"),
+    "fit_to_size": lambda value: value in ("squash", "pad", "crop"),
     "provides": _are_words,
     "config": lambda value: isinstance(value, dict),
 }
