@@ -99,10 +99,12 @@ def test_tiff_whose_zero_is_white(tmp_path, dtype, white):
     assert images.read(path, 1).ravel().tolist() == [255, 0]
 
 
-def test_channels_beyond_rgb_are_dropped(tmp_path):
-    array = np.arange(2 * 2 * 5, dtype=np.uint8).reshape(2, 2, 5)
-    path = write_tiff(tmp_path / "five.tif", array, photometric=2)
-    assert np.array_equal(images.read(path, 3), array[..., :3])
+@pytest.mark.parametrize("bands", [4, 5, 12])
+def test_bands_beyond_rgb_are_refused_by_name(tmp_path, bands):
+    array = np.arange(2 * 2 * bands, dtype=np.uint8).reshape(2, 2, bands)
+    path = write_tiff(tmp_path / "several.tif", array, photometric=2)
+    with pytest.raises(UserError, match=rf"several\.tif: has {bands} bands .*data=pairs .*data\.source_bands"):
+        images.read(path, 3)
 
 
 def test_one_bit(tmp_path):

@@ -5,15 +5,21 @@ Arrays of pictures are uint8 (H, W, C) with C = 1 (grey) or 3 (RGB); arrays for 
 """
 
 import hashlib
+import logging
 import os
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import natural_key, open_file
+from ganforge.pictures import tiff_tags
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -27,20 +33,22 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # wh
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # Pillow knows more, of which some run other programs
 _SAVE_OPTIONS = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
 _EDGE_BYTES = 2**19
-_PHOTOMETRIC = 262  # TIFF tag; 0 means that the value 0 is white
+_PNG_COLOURS = {0: ("1",), 2: ("1", "2", "3"), 4: ("1", "alpha"), 6: ("1", "2", "3", "alpha")}  # bands of colour types
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
 def read(path: str | Path, channels: int, background: str = "white") -> np.ndarray:
     """Read one picture as uint8 (H, W, channels); channels is 1 (grey) or 3 (RGB).
 
-    Deep pictures keep their range: 16-bit and integer grey is scaled by 65535 -> 255, float grey (TIFF) from [0, 1];
-    the scale never depends on the picture, so that pictures stay comparable, and values outside it are an error.
-    16-bit colour is reduced to 8 bits by Pillow. Transparency is composited on the background, the EXIF orientation
-    is applied, channels beyond the colour are dropped, and of several frames the first is read.
+    Transparency is composited on the background, the EXIF orientation is applied, and of several frames the first is
+    read. Deep grey keeps its range and not its steps, which is said: 16-bit and integer grey is scaled by 65535 -> 255,
+    float grey (TIFF) from [0, 1]; the scale never depends on the picture, so that pictures stay comparable, and values
+    outside it are an error. `rasters.read` reads all values, of any number of bands.
 
-    background: an opaque colour by name or as "#rrggbb". Raises UserError, naming the file, when it does not decode in
-    full, and before it is decoded when it says that it has more than MOST_PIXELS (2^26, or the environment's
-    GANFORGE_MOST_PIXELS), or is more than MOST_ASPECT times as long as it is wide.
+    background: an opaque colour by name or as "#rrggbb". Raises UserError, naming the file, when it holds more than a
+    picture of 8 bits (bands beyond the colour, 16-bit colour, signed values) or does not decode in full, and before it
+    is decoded when it says that it has more than MOST_PIXELS (2^26, or the environment's GANFORGE_MOST_PIXELS), or is
+    more than MOST_ASPECT times as long as it is wide.
     """
     require(channels in (1, 3), f"channels={channels}: pictures are read with 1 (grey) or 3 (RGB) channels")
     colour = opaque(background)
@@ -48,11 +56,16 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
         # Opened here, because Pillow maps files that it opens itself, and mapped TIFFs are turned wrongly (13.0).
         with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
             _check_shape(path, *image.size)
-            white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+            white_is_zero = getattr(image, "tag_v2", {}).get(tiff_tags.PHOTOMETRIC) == tiff_tags.WHITE_IS_ZERO
+            if image.format == "TIFF":
+                _check_bands(path, tiff_tags.layout(image.tag_v2.get).beyond)
+            elif len(_deep_bands(image, file)) > 1:
+                _check_bands(path, f"16-bit {image.mode}")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)  # a copy costs as much memory again
             upright = image
         if upright.mode == "F" or upright.mode.startswith("I"):
+            _say_reduced("float" if upright.mode == "F" else "16-bit")
             grey = _deep_to_uint8(np.asarray(upright), 1.0 if upright.mode == "F" else 65535.0, white_is_zero)
             return np.repeat(grey[..., None], channels, axis=2)
         if upright.has_transparency_data:
@@ -65,6 +78,7 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
         raise UserError(f"{path}: says that it has more than {MOST_PIXELS:,} pixels; {_TOO_MANY}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         if isinstance(error, UnidentifiedImageError):
+            _check_bands(path, _tiff_beyond(path))
             reason = "not a picture, or of a depth or channel count that Pillow does not know"
         else:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -72,6 +86,84 @@ def read(path: str | Path, channels: int, background: str = "white") -> np.ndarr
             f"{path}: does not decode ({reason}); replace it by a complete PNG, JPEG, TIFF, BMP or WebP file"
         ) from error
     return array.reshape(*array.shape[:2], channels)
+
+
+def said(path: str | Path) -> tuple[int, int, str, tuple[str, ...]]:
+    """(height, width) upright, Pillow's mode, and the bands of a PNG of 16 bits, () otherwise; without decoding.
+
+    Raises UserError, naming the file, where it is no picture that Pillow knows, or of an absurd size.
+    """
+    try:
+        with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
+            _check_shape(path, *image.size)
+            turned = image.getexif().get(tiff_tags.ORIENTATION) in _SIDEWAYS
+            width, height = reversed(image.size) if turned else image.size
+            return height, width, image.mode, _deep_bands(image, file)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or "not a picture, or damaged at its beginning"
+        raise UserError(
+            f"{path}: does not decode ({reason}); replace it by a complete PNG, JPEG, TIFF, BMP or WebP file"
+        ) from error
+
+
+def _deep_bands(image: Image.Image, file: BinaryIO) -> tuple[str, ...]:
+    """The bands of a PNG of 16 bits a value, () for every other picture."""
+    if image.format != "PNG":
+        return ()
+    here = file.tell()
+    file.seek(24)  # of the first chunk, which is the header: depth and colour type
+    depth, colour = file.read(2)
+    file.seek(here)
+    return _PNG_COLOURS.get(colour, ()) if depth == 16 else ()
+
+
+def read_deep_png(path: str | Path) -> np.ndarray:
+    """A PNG of 16 bits as it is stored, upright: uint16 (H, W, C). Raises UserError where it does not decode."""
+    try:
+        with open_file(path) as file, Image.open(file, formats=("PNG",)) as image:
+            _check_shape(path, *image.size)
+            orientation = image.getexif().get(tiff_tags.ORIENTATION, 1)
+            if len(_deep_bands(image, file)) == 1:
+                values = np.asarray(image, dtype=np.uint16)[..., None]
+            else:  # Pillow reduces colour to 8 bits
+                import torch
+                from torchvision.io import ImageReadMode, decode_png
+
+                file.seek(0)
+                content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+                values = decode_png(content, ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or "damaged"
+        raise UserError(f"{path}: does not decode ({reason}); replace it by a complete PNG file") from error
+    return tiff_tags.upright(np.ascontiguousarray(values), orientation)
+
+
+def _check_bands(path: str | Path, beyond: str | None) -> None:
+    require(
+        beyond is None,
+        f"{path}: has {beyond}, of which a picture of 8 bits in grey or colour holds only a part; data=pairs reads "
+        "all of it (data.source_bands and data.target_bands choose), for other data convert it",
+    )
+
+
+def _tiff_beyond(path: str | Path) -> str | None:
+    """As `tiff_tags.Layout.beyond`, of TIFFs that Pillow does not know."""
+    import tifffile
+
+    try:
+        with open_file(path) as file, tifffile.TiffFile(file) as tiff:
+            return tiff_tags.layout(tiff.pages[0].tags.valueof).beyond
+    except Exception:  # readers of damaged files raise nearly anything
+        return None
+
+
+@cache
+def _say_reduced(what: str) -> None:
+    log.warning("%s pictures are reduced to 256 levels of grey; data=pairs reads them in full", what)
 
 
 def pages(path: str | Path) -> int:
