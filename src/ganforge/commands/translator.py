@@ -73,11 +73,9 @@ class Translator:
         if tile is None and not full_size and (self.is_measured or card["fit_to_size"] == "crop"):
             tile = self.size
         self.tile, self.overlap, self.full_size = tile, overlap, full_size
-        if tile is not None:
-            self.tiling(tile, tile)  # refuses what is no overlap
-        self.nodata = self.target.nodata
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = generator.network.to(device)
+        self.tiling(self.size, self.size)  # refuses what is no overlap
 
     @property
     def keeps_scale(self) -> bool:
