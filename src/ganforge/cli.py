@@ -77,6 +77,25 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
     predict.set_defaults(run=_predict)
 
+    tiles = commands.add_parser(
+        "tiles",
+        help="cut large pictures into pairs of tiles to train on",
+        description="Cut co-registered scenes into pairs of tiles: DIR/a, DIR/b, and DIR/tiles.csv with the window and "
+        "the split of each. Blocks of the ground go whole to training, validation or test. Two SCENEs are source and "
+        "target (files, or folders of files of the same names); one alone holds both as bands (data.layout=bands).",
+    )
+    tiles.add_argument("scenes", metavar="SCENE", nargs="+", help="pictures or folders of pictures")
+    tiles.add_argument("--target", nargs="+", default=[], metavar="SCENE", help="of more than one source, by name")
+    tiles.add_argument("--output", "-o", required=True, metavar="DIR", help="an empty folder; made if missing")
+    tiles.add_argument("--size", type=int, default=256, metavar="N", help="of a tile, in px (default %(default)s)")
+    tiles.add_argument("--overlap", type=float, default=0.5, metavar="F", help="a share of it (default %(default)s)")
+    tiles.add_argument("--valid", type=float, default=0.5, metavar="F", help="leave out tiles of which less is valid")
+    tiles.add_argument("--block", type=int, metavar="N", help="side of the blocks in px; default: 4 tiles or fewer")
+    tiles.add_argument("--val-fraction", type=float, default=0.1, metavar="F", help="default %(default)s")
+    tiles.add_argument("--test-fraction", type=float, default=0.1, metavar="F", help="default %(default)s")
+    tiles.add_argument("--split-seed", type=int, default=0, metavar="S", help="which blocks (default %(default)s)")
+    tiles.set_defaults(run=_tiles)
+
     sample = commands.add_parser(
         "sample",
         help="draw new pictures with a trained model",
@@ -258,6 +277,23 @@ def _predict(options: argparse.Namespace) -> None:
         recursive=options.recursive,
         skip_broken=options.skip_broken,
         overwrite=options.overwrite,
+    )
+
+
+def _tiles(options: argparse.Namespace) -> None:
+    from ganforge.commands.tiles import tiles
+
+    tiles(
+        options.scenes,
+        options.output,
+        targets=options.target,
+        size=options.size,
+        overlap=options.overlap,
+        least_valid=options.valid,
+        block=options.block,
+        val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
+        split_seed=options.split_seed,
     )
 
 
