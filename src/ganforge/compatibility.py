@@ -65,6 +65,28 @@ def check_parts(config: DictConfig) -> None:
         )
 
 
+def settle(config: DictConfig, data: DataModule) -> None:
+    """Write into the config what the data decide: sizes, channels, normalization, and what the generator ends in.
+
+    Raises UserError for a generator that is bounded while its targets are not.
+    """
+    for name, value in data.settled.items():
+        if name in config.data:
+            config.data[name] = value
+    target = (data.sides or {}).get("target")
+    generator = config.model.get("generator")
+    if target is None or target.normalization.is_bounded or generator is None:
+        return
+    if generator.get("output", "tanh") is None:
+        generator.output = "linear"
+    require(
+        generator.get("output") == "linear",
+        f"data.target_normalization={target.normalization.kind} has values beyond [-1, 1], where "
+        f"{str(generator.get('_target_')).rpartition('.')[2]} ends; use model.generator.output=linear with a generator "
+        "that has this setting (unet, resnet), or data.target_normalization=minmax",
+    )
+
+
 @torch.no_grad()
 def check_logits(model: Adversarial, data: DataModule) -> None:
     """Raise UserError where a discriminator takes no pictures of the data, or does not return what the loss takes.

@@ -33,7 +33,7 @@ from ganforge.callbacks import (
     Speed,
 )
 from ganforge.callbacks.interrupt import SIGNALS
-from ganforge.compatibility import check_logits, check_match, check_parts
+from ganforge.compatibility import check_logits, check_match, check_parts, settle
 from ganforge.data.module import DataModule
 from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
@@ -184,6 +184,9 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
     check_parts(config)
     if "n_classes" in config.data:
         config.data.n_classes = len(data.class_names) or None
+    if resumed is not None:
+        data.adopt(checkpoint.sides_in(checkpoint.load(resumed)["ganforge"]))
+    settle(config, data)
     card = describe(config, data)
     if resumed is not None:
         checkpoint.check_resumable(resumed, card, force=config.resume == "force")

@@ -25,7 +25,9 @@ def suited(default: str, by_data: DictConfig, *, _root_: DictConfig) -> str:
     return default if _root_.get("tuned") == "none" else by_data.get(_root_.data, default)
 
 
-OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
+OmegaConf.register_new_resolver(  # "auto" until the data have been looked at
+    "add", lambda *numbers: "auto" if "auto" in numbers else sum(numbers), replace=True
+)
 OmegaConf.register_new_resolver("suited", suited, replace=True)
 
 DEBUG_BATCHES = 2

@@ -51,7 +51,10 @@ class SampleGrid(pl.Callback):
         paired = "source" in batch
         missing = (self.pictures if paired else self.samples) - sum(len(seen[0]) for seen in self._seen)
         if missing > 0:
-            columns = (outputs, batch["source"], batch["target"]) if paired else (outputs,)
+            columns = (outputs,)
+            if paired:
+                shown = (("target", outputs), ("source", batch["source"]), ("target", batch["target"]))
+                columns = [trainer.datamodule.view(side, pictures[:missing]) for side, pictures in shown]
             self._seen.append(tuple(column[:missing].float().cpu() for column in columns))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -31,6 +31,7 @@ from ganforge.networks.layers import infer
 from ganforge.pictures import images
 from ganforge.pictures.tensors import to_unit
 from ganforge.runs import summary
+from ganforge.runs.checkpoint import sides_in
 from ganforge.runs.classes import classes, named
 from ganforge.runs.generators import Generator, check_size, is_plain, load_generator
 
@@ -184,6 +185,7 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
         data = kind(**config)
     except TypeError as error:
         raise UserError(f"{path}: its data does not fit this version of ganforge ({error})") from error
+    data.adopt(sides_in(card))
     told = generator.told_label
     require(
         not told or list(data.class_names) == card["class_names"],

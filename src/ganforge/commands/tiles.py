@@ -105,7 +105,7 @@ def tiles(
     counts = Counter(tile.split for tile in manifest)
     require(
         counts["train"] > 0 and counts["val"] > 0,
-        f"--valid {least_valid}: leaves {counts['train']} tiles for training and {counts['val']} for validation, too few",
+        f"--valid {least_valid}: leaves {counts['train']} tiles to train on and {counts['val']} to validate, too few",
     )
     write_manifest(output / MANIFEST, manifest)
     said = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))

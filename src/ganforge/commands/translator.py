@@ -23,6 +23,7 @@ from ganforge.pictures.normalization import RANGES, Normalization
 from ganforge.pictures.rasters import Raster
 from ganforge.pictures.sides import Side
 from ganforge.pictures.tiling import Mosaic, Tiling, Window
+from ganforge.runs.checkpoint import sides_in
 from ganforge.runs.generators import Generator
 
 _BATCH_PIXELS = 2**20  # of windows that are translated at a time, at most
@@ -66,8 +67,10 @@ class Translator:
         require(tile is None or tile >= 8, f"--tile {tile}: 8 pixels or more")
         self.generator, self.size = generator, card["size"]
         self.norm_mode = norm_mode or card["norm_mode"]
-        self.is_measured = card.get("sides") is not None
-        self.source, self.target = (self._side(name) for name in ("source", "target"))
+        sides = sides_in(card)
+        self.is_measured = sides is not None
+        names = ("source", "target")
+        self.source, self.target = (sides[name] if sides else _of_bytes(card[f"{name}_channels"]) for name in names)
         self.dtype = dtype or self.target.dtype
         self._check_dtype()
         if tile is None and not full_size and (self.is_measured or card["fit_to_size"] == "crop"):
@@ -223,15 +226,6 @@ class Translator:
             values[~valid] = nodata
         return values
 
-    def _side(self, name: str) -> Side:
-        card = self.generator.card
-        if self.is_measured:
-            return Side.from_card(card["sides"].get(name), f"{self.generator.path}: its {name}")
-        count = card[f"{name}_channels"]
-        low, high = RANGES["uint8"]
-        names = ("red", "green", "blue") if count == 3 else tuple(str(band + 1) for band in range(count))
-        return Side(names, "uint8", None, Normalization("range", (low,) * count, (high,) * count))
-
     def _check_dtype(self) -> None:
         if self.dtype == self.target.dtype:
             return
@@ -291,6 +285,13 @@ def scene_of(values: np.ndarray, valid: np.ndarray | None = None) -> Scene:
         return window.of(values), None if valid is None else window.of(valid)
 
     return Scene(*values.shape[:2], read)
+
+
+def _of_bytes(channels: int) -> Side:
+    """The side of ordinary pictures."""
+    low, high = RANGES["uint8"]
+    names = ("red", "green", "blue") if channels == 3 else tuple(str(band + 1) for band in range(channels))
+    return Side(names, "uint8", None, Normalization("range", (low,) * channels, (high,) * channels))
 
 
 def _strip(windows: Sequence[Window], width: int) -> tuple[int, int, int, int]:

@@ -3,7 +3,7 @@
 import atexit
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.seed import pl_worker_init_function
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ganforge.errors import require
+from ganforge.pictures.sides import Side
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -78,9 +80,11 @@ class DataModule(pl.LightningDataModule):
     """
 
     provides: frozenset[str] = frozenset()
-    # How a picture of another size is brought to the model's at prediction: "squash" (as in training), "pad", or "crop"
-    # where it keeps its scale, as in training, and is translated in tiles.
+    # How a picture of another size is brought to the model's at prediction: "squash" (as in training), or "pad"; "crop"
+    # where training cut its pictures at their own scale.
     fit_to_size = "squash"
+    # What the numbers of "source" and "target" mean; None where they are 8 bits of ordinary pictures.
+    sides: Mapping[str, Side] | None = None
     # The name of each label; empty without classes.
     class_names: tuple[str, ...] = ()
 
@@ -114,6 +118,18 @@ class DataModule(pl.LightningDataModule):
     def real_labels(self, split: str) -> np.ndarray | None:
         """The labels of `real(split)`, int64 (N,); None without classes."""
         return None
+
+    def adopt(self, sides: Mapping[str, Side] | None) -> None:
+        """Take what a checkpoint says that numbers mean, where these data would find that out."""
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """What became of settings of which the data decide, by name."""
+        return {}
+
+    def view(self, side: str, pictures: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) of "source" or "target" as they are shown: (B, 1 or 3, H, W) in [-1, 1]."""
+        return pictures
 
     @property
     def notes(self) -> tuple[str, ...]:

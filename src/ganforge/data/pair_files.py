@@ -1,4 +1,5 @@
-"""Files to pairs of pictures (A, B): side by side in one file, in two folders, or told apart by the end of a name.
+"""Files to pairs of pictures (A, B): side by side in one file, in two folders, told apart by the end of a name, or
+bands of one file.
 
 Functions of files that know nothing of training: find the pairs, read them, check them all.
 """
@@ -6,7 +7,7 @@ Functions of files that know nothing of training: find the pairs, read them, che
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from ganforge.data.threads import in_threads, listed
 from ganforge.errors import UserError, require
 from ganforge.pictures import images
 
-LAYOUTS = ("side_by_side", "folders", "suffixes")
+LAYOUTS = ("side_by_side", "folders", "suffixes", "bands")
 DIRECTIONS = ("AtoB", "BtoA")
 
 LEAST_UNPAIRED = 10  # pictures; of fewer, missing partners are named one by one
@@ -26,15 +27,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of one pair; `a` and `b` are the same file when the pictures are its left and right half."""
+    """The files of one pair; `a` and `b` are the same file when the pictures are its left and right half, or bands of
+    it (`whole`).
+    """
 
     name: str
     a: Path
     b: Path
+    whole: bool = False
 
     @property
     def side_by_side(self) -> bool:
-        return self.a == self.b
+        return self.a == self.b and not self.whole
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def find_pairs(root: Path, layout: str, *, part: str = "", naming: Naming | None
     """The pairs below root, in natural order of their names.
 
     layout: "side_by_side": one file, A its left and B its right half; "folders": the same names in two folders, the
-    suffix may differ (a/1.jpg, b/1.png); "suffixes": one folder, `12wo.jpg` and `12wb.jpg`.
+    suffix may differ (a/1.jpg, b/1.png); "suffixes": one folder, `12wo.jpg` and `12wb.jpg`; "bands": one file, whose
+    bands are A and B.
     part: the folder of a split, such as "train"; "" for none. For "folders", root/part/a is looked for before
     root/a/part.
 
@@ -70,8 +75,8 @@ def find_pairs(root: Path, layout: str, *, part: str = "", naming: Naming | None
         return _match(a, b, a_files, b_files, ("", ""))
     folder = _child(root, part)
     files = images.list_images(folder)
-    if layout == "side_by_side":
-        return [Pair(path.stem, path, path) for path in files]
+    if layout in ("side_by_side", "bands"):
+        return [Pair(path.stem, path, path, whole=layout == "bands") for path in files]
     suffixes = naming.source_suffix, naming.target_suffix
     a_files, b_files, others = _by_suffix(files, *suffixes)
     looked_for = f"*{suffixes[0]}.* and *{suffixes[1]}.* (data.source_suffix, data.target_suffix)"
@@ -173,8 +178,7 @@ def check_pairs(
     cache can be filled without decoding twice. Shows a progress bar when it takes more than two seconds.
     """
     pairs = list(dict.fromkeys(pairs))
-    uses = Counter(path for pair in pairs for path in {pair.a, pair.b})
-    faults = [f"{path}: {count} files could be its partner" for path, count in uses.items() if count > 1]
+    faults = ambiguous(pairs)
 
     def check(pair: Pair) -> list[str]:
         try:
@@ -189,9 +193,19 @@ def check_pairs(
 
     for found in in_threads(check, pairs, "Checking pairs"):
         faults += found
-    if faults:
-        said = f"{len(faults)} faults in {len(pairs)} pairs; mend or remove these files"
-        raise UserError(f"{said}:{listed(faults)}")
+    require_sound(faults, pairs)
+
+
+def ambiguous(pairs: Sequence[Pair]) -> list[str]:
+    """A sentence for each file of several pairs."""
+    uses = Counter(path for pair in pairs for path in {pair.a, pair.b})
+    return [f"{path}: {count} files could be its partner" for path, count in uses.items() if count > 1]
+
+
+def require_sound(faults: Sequence[str], pairs: Sequence[Pair]) -> None:
+    """Raise one UserError with all faults, a line each, where there are any."""
+    said = f"{len(faults)} faults in {len(pairs)} pairs; mend or remove these files"
+    require(not faults, f"{said}:{listed(faults)}")
 
 
 def find_part(root: Path, names: Iterable[str], naming: Naming) -> str:

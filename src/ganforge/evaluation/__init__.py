@@ -1,5 +1,6 @@
 """Images in, numbers out. A metric says what it needs of the data; it knows nothing of the GAN that made the images."""
 
+from ganforge.evaluation.bands import BandBaselines, BandErrors
 from ganforge.evaluation.bonds import GeometricBaselines, NetworkMetrics
 from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
@@ -8,6 +9,8 @@ from ganforge.evaluation.paired import PairedMetrics
 from ganforge.evaluation.pixels import PixelMetrics
 
 __all__ = [
+    "BandBaselines",
+    "BandErrors",
     "ClassifierAccuracy",
     "Fidelity",
     "GeometricBaselines",

@@ -114,7 +114,7 @@ class Fidelity(Metric):
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], one for each of batch["index"]; of batch["asked_label"] where given."""
         self.split = self._reference_for(self._real.split_of(dataset))
-        self._waiting.append(from_unit(generated))
+        self._waiting.append(from_unit(self._real.data.view("target", generated)))
         index = torch.as_tensor(batch["index"], device=generated.device)
         labels = batch.get("asked_label") if self._labels_known else None
         self.index.append(index)

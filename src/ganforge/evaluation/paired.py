@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MeanAbsoluteError, MeanMetric
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 MOST_DB = 100.0  # of an image; one without any difference would have no end
@@ -12,7 +13,8 @@ class PairedMetrics(nn.Module):
     """l1 (mean absolute difference), psnr (dB) and ssim of generated and target pictures on the scale [0, 1].
 
     psnr is that of each image, averaged, as papers report it. (That of the mean squared error of all pixels is lower:
-    the worst images decide it.)
+    the worst images decide it.) Of measurements the scale is that of the normalization, or from the smallest to the
+    largest value of the training targets (`BandPairs.span`), and pixels without one count nowhere.
     """
 
     needs = frozenset({"paired"})
@@ -23,18 +25,34 @@ class PairedMetrics(nn.Module):
         super().__init__()
         self.l1, self.psnr = MeanAbsoluteError(), MeanMetric()
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+        self.valid_l1, self.valid_ssim = MeanMetric(), MeanMetric()
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], of the batch's pictures."""
-        images = ((generated.float() + 1) / 2).clamp(0, 1).contiguous()
-        targets = ((batch["target"] + 1) / 2).contiguous()
-        self.l1.update(images, targets)
-        self.psnr.update(psnr(images, targets))
-        self.ssim.update(images, targets)
+        images, targets = _on_unit_scale(generated.float(), batch["target"], getattr(dataset, "span", None))
+        valid = batch.get("valid")
+        if valid is None:
+            self.l1.update(images, targets)
+            self.psnr.update(psnr(images, targets))
+            self.ssim.update(images, targets)
+            return
+        images, targets = images * valid, targets * valid
+        counts = valid.sum(dim=(1, 2, 3))
+        measured = counts > 0
+        if not bool(measured.any()):
+            return
+        images, targets, valid, counts = (part[measured] for part in (images, targets, valid, counts))
+        self.valid_l1.update(_mean(images.sub(targets).abs(), valid), counts)
+        self.psnr.update(-10 * _mean((images - targets).square(), valid).clamp(min=10 ** (-MOST_DB / 10)).log10())
+        _, similar = structural_similarity_index_measure(images, targets, data_range=1.0, return_full_image=True)
+        self.valid_ssim.update(_mean(similar, valid))
 
     def compute(self) -> dict[str, float]:
         """The numbers over everything seen since the last reset, on all ranks."""
-        return {name: float(metric.compute()) for name, metric in self.named_children()}
+        masked = self.valid_l1.update_called
+        found = {"l1": self.valid_l1 if masked else self.l1, "psnr": self.psnr}
+        found["ssim"] = self.valid_ssim if masked else self.ssim
+        return {name: float(metric.compute()) for name, metric in found.items()}
 
     def describe(self) -> dict[str, str]:
         """How the numbers of single images become one."""
@@ -52,3 +70,15 @@ def psnr(images: Tensor, targets: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each of (B, C, H, W) in [0, 1]: (B,), in dB, at most 100."""
     error = (images - targets).square().mean(dim=(1, 2, 3))
     return -10 * error.clamp(min=10 ** (-MOST_DB / 10)).log10()
+
+
+def _on_unit_scale(generated: Tensor, target: Tensor, span: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    if span is None:
+        return ((generated + 1) / 2).clamp(0, 1).contiguous(), ((target + 1) / 2).contiguous()
+    low, high = (end.to(target.device) for end in span)
+    return ((generated - low) / (high - low)).contiguous(), ((target - low) / (high - low)).contiguous()
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Of (B, C, H, W) the mean over all bands of the valid pixels (B, 1, H, W) of each picture: (B,)."""
+    return (values * valid).sum(dim=(1, 2, 3)) / (values.shape[1] * valid.sum(dim=(1, 2, 3)))

@@ -11,6 +11,7 @@ from ganforge.errors import require
 
 NORMS = ("batch", "instance", "none")
 NORM_MODES = ("running", "batch")
+OUTPUTS = ("tanh", "linear")
 
 
 def normalization(name: str, channels: int) -> nn.Module:
@@ -24,6 +25,12 @@ def normalization(name: str, channels: int) -> nn.Module:
 def flat_normalization(name: str, features: int) -> nn.Module:
     """The same for (B, features), where only "batch" normalizes: a vector has no instance statistics."""
     return nn.BatchNorm1d(features) if name == "batch" else nn.Identity()
+
+
+def last_layer(output: str | None) -> nn.Module:
+    """What a generator ends in: "tanh" (None), or "linear" for values that no range bounds."""
+    require(output in (None, *OUTPUTS), f"model.generator.output={output}: choose one of {', '.join(OUTPUTS)}, or null")
+    return nn.Identity() if output == "linear" else nn.Tanh()
 
 
 def initialize(network: nn.Module, std: float = 0.02) -> nn.Module:

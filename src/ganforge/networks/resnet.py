@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ganforge.errors import require
-from ganforge.networks.layers import initialize, normalization
+from ganforge.networks.layers import initialize, last_layer, normalization
 
 
 def reflected(x: torch.Tensor, width: int) -> torch.Tensor:
@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """c7s1-64, d128, d256, R256 x depth, u128, u64, c7s1 (Zhu et al. 2017, section 7.2).
 
-    depth: residual blocks; None for the paper's 9 from 256 px and 6 below.
+    depth: residual blocks; None for the paper's 9 from 256 px and 6 below. output: see `last_layer`.
 
     Input and output (B, C, H, W) in [-1, 1]; training sizes are multiples of 4, others are cropped from a padded
     picture. 11.4 M parameters for 3 -> 3 channels with 9 blocks and 64 base channels.
@@ -61,6 +61,7 @@ class ResNetGenerator(nn.Module):
         depth: int | None = None,
         norm: str = "batch",
         dropout: float = 0.5,
+        output: str | None = None,
     ):
         super().__init__()
         require(base_channels >= 1, f"model.generator.base_channels={base_channels}: 1 or more")
@@ -83,7 +84,7 @@ class ResNetGenerator(nn.Module):
             layers += [nn.ConvTranspose2d(width, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
             layers += [normalization(norm, half), nn.ReLU()]
             width = half
-        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), last_layer(output)]
         self.layers = nn.Sequential(*layers)
         initialize(self)
 

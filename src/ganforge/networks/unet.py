@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from ganforge.errors import require
-from ganforge.networks.layers import initialize, normalization
+from ganforge.networks.layers import initialize, last_layer, normalization
 
 
 def unet_depth(size: int, depth: int | None = None) -> int:
@@ -34,6 +34,7 @@ class UNet(nn.Module):
     54.4 M parameters for 3 -> 3 channels at size 256 and 64 base channels.
 
     dropout: the probability in the inner decoder levels that the paper uses as noise (depth - 5 of them).
+    output: see `last_layer`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class UNet(nn.Module):
         depth: int | None = None,
         norm: str = "batch",
         dropout: float = 0.5,
+        output: str | None = None,
     ):
         super().__init__()
         require(base_channels >= 1, f"model.generator.base_channels={base_channels}: 1 or more")
@@ -70,7 +72,7 @@ class UNet(nn.Module):
             wide = width if innermost else 2 * width  # with the skip connection
             after = out_channels if outermost else widths[level - 1]
             decode = [nn.ReLU(), nn.ConvTranspose2d(wide, after, 4, stride=2, padding=1, bias=bias or outermost)]
-            decode.append(nn.Tanh() if outermost else normalization(norm, after))
+            decode.append(last_layer(output) if outermost else normalization(norm, after))
             if dropout and 4 <= level < self.depth - 1:
                 decode.append(nn.Dropout(dropout))
             self.up.insert(0, nn.Sequential(*decode))

@@ -60,10 +60,10 @@ class Normalization:
         low, high = np.array(self.low), np.array(self.high)
         return (low + high) / 2 if self.is_bounded else low
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
-        """Values (H, W, C) of the files -> float32 (C, H, W) for networks."""
+    def encode(self, values: np.ndarray, *, clip: bool = True) -> np.ndarray:
+        """Values (H, W, C) of the files -> float32 (C, H, W) for networks. clip: at the percentiles, if it has them."""
         encoded = (values.astype(np.float64) - self.centre) / self.scale
-        if self.kind == "percentiles":
+        if clip and self.kind == "percentiles":
             np.clip(encoded, -1, 1, out=encoded)
         return np.ascontiguousarray(encoded.transpose(2, 0, 1), dtype=np.float32)
 
@@ -122,10 +122,11 @@ class Accumulator:
         self.count = 0
         self.mean, self.squares = np.zeros(bands), np.zeros(bands)  # squares: of deviations from the mean, summed
         self.minimum, self.maximum = np.full(bands, np.inf), np.full(bands, -np.inf)
-        self.keys, self.sample = np.empty(0), np.empty((0, bands), dtype=np.float32)
+        self._keys: list[np.ndarray] = []
+        self._pixels: list[np.ndarray] = []  # of these keys
 
     @staticmethod
-    def of(values: np.ndarray, valid: np.ndarray | None, number: int) -> "Accumulator":
+    def of(values: np.ndarray, valid: np.ndarray | None, number: int | Sequence[int]) -> "Accumulator":
         """Of one picture (H, W, C), valid (H, W) or None where every pixel counts; number: which picture it is."""
         own = Accumulator(values.shape[-1])
         pixels = values.reshape(-1, values.shape[-1]) if valid is None else values[valid]
@@ -136,8 +137,9 @@ class Accumulator:
         for band, mean in enumerate(own.mean):  # one at a time, for the memory
             own.squares[band] = np.square(pixels[:, band] - mean).sum(dtype=np.float64)
         own.minimum, own.maximum = pixels.min(axis=0).astype(np.float64), pixels.max(axis=0).astype(np.float64)
-        keys = np.random.default_rng(number).random(len(pixels))
-        own._keep(keys, pixels)
+        own._keys = [np.random.default_rng(number).random(len(pixels))]
+        own._pixels = [pixels]
+        own._sample()
         return own
 
     def merge(self, other: "Accumulator") -> None:
@@ -150,18 +152,24 @@ class Accumulator:
         self.minimum = np.minimum(self.minimum, other.minimum)
         self.maximum = np.maximum(self.maximum, other.maximum)
         self.count = total
-        self._keep(np.concatenate([self.keys, other.keys]), np.concatenate([self.sample, other.sample]))
+        self._keys, self._pixels = self._keys + other._keys, self._pixels + other._pixels
+        if sum(map(len, self._keys)) > 2 * _SAMPLE:
+            self._sample()
 
-    def _keep(self, keys: np.ndarray, pixels: np.ndarray) -> None:
+    def _sample(self) -> np.ndarray:
+        """The sampled pixels; what is not among them is forgotten."""
+        keys = np.concatenate(self._keys)
+        pixels = np.concatenate(self._pixels).astype(np.float32, copy=False)  # which holds the values of all types
         if len(keys) > _SAMPLE:
             chosen = np.argpartition(keys, _SAMPLE)[:_SAMPLE]
             keys, pixels = keys[chosen], pixels[chosen]
-        self.keys, self.sample = keys, pixels.astype(np.float32)  # which holds the values of all types
+        self._keys, self._pixels = [keys], [pixels]
+        return pixels
 
     def statistics(self) -> Statistics:
         """Raises UserError where no pixel was valid."""
         require(self.count > 0, "no pixel is valid in any picture")
-        lower, upper = np.percentile(self.sample.astype(np.float64), PERCENTILES, axis=0)
+        lower, upper = np.percentile(self._sample().astype(np.float64), PERCENTILES, axis=0)
         numbers = (self.mean, np.sqrt(self.squares / self.count), self.minimum, self.maximum, lower, upper)
         return Statistics(self.count, *(tuple(map(float, values)) for values in numbers))
 

@@ -20,11 +20,24 @@ class Side:
     nodata: float | None
     normalization: Normalization
 
-    def encode(self, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """(H, W, C) of the files -> float32 (C, H, W) for networks; 0, the middle, where not valid (H, W)."""
+    def encode(self, values: np.ndarray, valid: np.ndarray | None, *, clip: bool = True) -> np.ndarray:
+        """(H, W, C) of the files -> float32 (C, H, W) for networks; 0, the middle, where not valid (H, W).
+
+        clip: at the percentiles, where these are; not for targets, of which errors are measured.
+        """
         if valid is None:
-            return self.normalization.encode(values)
-        return np.where(valid, self.normalization.encode(np.where(valid[..., None], values, 0)), np.float32(0))
+            return self.normalization.encode(values, clip=clip)
+        encoded = self.normalization.encode(np.where(valid[..., None], values, 0), clip=clip)
+        return np.where(valid, encoded, np.float32(0))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the bands as parts of the names of numbers: plain, short, and each once."""
+        plain = ["".join(c if c.isalnum() or c in "._-" else "_" for c in name)[:32] for name in self.bands]
+        return tuple(
+            name if name and plain.count(name) == 1 else f"{name or 'band'}_{number}"
+            for number, name in enumerate(plain, 1)
+        )
 
     def to_card(self) -> dict[str, Any]:
         return {

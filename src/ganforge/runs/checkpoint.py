@@ -13,6 +13,8 @@ from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
 from ganforge.files.finite import listed, spoiled
 from ganforge.networks.layers import NORM_MODES
+from ganforge.pictures.normalization import MOST_BANDS
+from ganforge.pictures.sides import Side
 from ganforge.runs.folder import flatten
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
@@ -42,6 +44,21 @@ def _is_output(value: Any) -> bool:
     )
 
 
+def _is_band_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MOST_BANDS
+
+
+def _are_sides(value: Any) -> bool:
+    try:
+        return isinstance(value, dict) and value.keys() == {"source", "target"} and all(map(_side, value.values()))
+    except UserError:
+        return False
+
+
+def _side(value: Any) -> Side:
+    return Side.from_card(value, "the checkpoint")
+
+
 # What every card says, and whether a value can be meant; `ganforge.runs.provenance.describe` writes it.
 CARD: dict[str, Callable[[Any], bool]] = {
     "networks": lambda value: isinstance(value, dict) and all(isinstance(own, dict) for own in value.values()),
@@ -54,7 +71,9 @@ CARD: dict[str, Callable[[Any], bool]] = {
 }
 # What some say.
 MORE = {
-    **dict.fromkeys(("source_channels", "target_channels", "channels"), lambda value: value in (None, 1, 3)),
+    **dict.fromkeys(("source_channels", "target_channels"), lambda value: value is None or _is_band_count(value)),
+    "channels": lambda value: value in (None, 1, 3),
+    "sides": lambda value: value is None or _are_sides(value),
     "class_names": _are_words,
     "data_fingerprint": lambda value: isinstance(value, str),
     "initial_weights": lambda value: isinstance(value, dict),
@@ -192,11 +211,10 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
     require_finite(spoiled(contents), path, "go on from another checkpoint of its run, with ckpt_path=FILE")
     theirs_card = contents["ganforge"]
     theirs, ours = _meaning(theirs_card), _meaning(card)
-    missing = object()
     differing = [
         f"{key}={_shown(ours.get(key))} but {_shown(theirs.get(key))} in the checkpoint"
         for key in {**theirs, **ours}
-        if ours.get(key, missing) != theirs.get(key, missing)
+        if ours.get(key) != theirs.get(key)  # a setting that is not there is one that is null
     ]
     networks = [line for line in differing if line.startswith(("model.generator", "model.discriminator"))]
     require(not networks, f"{path}: cannot be resumed with other networks: {'; '.join(networks)}")
@@ -205,6 +223,12 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
         f"{path}: going on with other settings would be another experiment: {'; '.join(differing)}; "
         "give the settings of the run, or resume=force",
     )
+
+
+def sides_in(card: Mapping[str, Any]) -> dict[str, Side] | None:
+    """What the numbers of source and target mean, as a card says it; None where they are ordinary pictures."""
+    sides = card.get("sides")
+    return None if sides is None else {name: _side(own) for name, own in sides.items()}
 
 
 def precision_of(path: Path) -> str | None:

@@ -200,6 +200,12 @@ def _check_channels(card: dict[str, Any], config: dict[str, Any], output: Output
         for own, name in pairs.items()
         if card.get(name) != config.get(own)
     ]
+    sides = card.get("sides") if output.fed == "picture" else None
+    wrong += [
+        f"{name}={card.get(name)} but {len(own['bands'])} bands"
+        for side, own in (sides or {}).items()
+        if len(own["bands"]) != card.get(name := f"{side}_channels")
+    ]
     classes = config.get("n_classes") if output.told == "label" else None
     if classes is not None and len(card.get("class_names", [])) != classes:
         wrong.append(f"{len(card.get('class_names', []))} class names but n_classes={classes}")

@@ -1,5 +1,6 @@
 """pix2pix: paired image-to-image translation."""
 
+from contextlib import nullcontext
 from typing import ClassVar
 
 import torch
@@ -13,12 +14,16 @@ from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 
 
-def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float) -> Tensor:
+def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float, valid: Tensor | None = None) -> Tensor:
     """Mean absolute difference of images in [-1, 1]; a black target pixel counts `ink_weight` times, a white one once.
 
     Thin dark lines on white paper cover few pixels: with equal weights a white page is a good answer for long.
+    valid: (B, 1, H, W) of 0 and 1; at 0 there is no difference. The mean is over all pixels all the same: every valid
+    one has the same weight in every batch, however batches are made.
     """
     difference = (generated - target).abs()
+    if valid is not None:
+        difference = difference * valid
     if ink_weight == 1:
         return difference.mean()
     ink = (1 - target) / 2
@@ -58,7 +63,11 @@ class Pix2Pix(TwoPlayers):
         return {"fake": self.generator(batch["source"])}
 
     def logits(self, batch: Batch, target: Tensor) -> Tensor:
-        """The discriminator's logits for a target of the batch's sources, float32."""
+        """The discriminator's logits for a target of the batch's sources, float32.
+
+        Where no target was measured, it is shown 0 in real and generated targets alike.
+        """
+        target = target * batch["valid"] if "valid" in batch else target
         return self.discriminator(torch.cat([batch["source"], target], dim=1)).float()
 
     def d_losses(self, batch: Batch, images: Images) -> Terms:
@@ -69,8 +78,11 @@ class Pix2Pix(TwoPlayers):
         real_logits = self.logits(batch, batch["target"]) if self.objective.relativistic else None
         return {
             "adv": self.objective.g(self.logits(batch, images["fake"]), real_logits),
-            "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight),
+            "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid")),
         }
 
     def infer(self, batch: Batch) -> Tensor:
-        return infer(self.inference_network("generator"), batch["source"], self.norm_mode)
+        # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements.
+        measures = self.card.get("sides") is not None
+        with torch.autocast(self.device.type, enabled=False) if measures else nullcontext():
+            return infer(self.inference_network("generator"), batch["source"], self.norm_mode)
