@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from conftest import overrides_for_model
+from ganforge import cli
 from ganforge.commands import scenes
 from ganforge.commands.translator import Translator
 from ganforge.errors import UserError
+from ganforge.experiment import run
 from ganforge.game import Output
 from ganforge.networks import ResNetGenerator, UNet
 from ganforge.networks.layers import infer
-from ganforge.pictures import rasters
+from ganforge.pictures import images, rasters
 from ganforge.pictures.normalization import Normalization
 from ganforge.pictures.rasters import Georeference, Raster
 from ganforge.pictures.sides import Side
@@ -233,3 +237,82 @@ def test_pictures_of_the_models_own_scale_are_translated_in_tiles_without_being_
     assert np.abs(given - expected).max() <= 1
     with pytest.raises(UserError, match="--tile and --full-size"):
         Translator(generator(network), tile=TILE, full_size=True)
+
+
+def test_pictures_with_a_place_keep_it_and_their_nodata(tmp_path):
+    """Of a model of ordinary pictures: squashed as in training, or in tiles, a GeoTIFF stays where it is."""
+    place = Georeference(UTM, (10.0, 0.0, 500_000.0, 0.0, -10.0, 5e6))
+    names = ("1", "2", "3")
+    rasters.write(tmp_path / "a.tif", Raster(scene(3 * TILE), names, place=place))
+    holes = scene(3 * TILE).clip(1)
+    holes[5:9, 7:70] = 0
+    rasters.write(tmp_path / "holes.tif", Raster(holes, names, 0, (holes > 0).all(axis=2), place))
+    squashing, tiling = Translator(generator(same(3))), Translator(generator(same(3)), tile=TILE)
+    assert not scenes.look(tmp_path / "a.tif", squashing).is_scene
+    assert scenes.look(tmp_path / "a.tif", squashing).place == place
+    for name, picture in (("a", scene(3 * TILE)), ("holes", holes)):
+        seen = scenes.look(tmp_path / f"{name}.tif", tiling)
+        scenes.translate(tmp_path / f"{name}.tif", seen, tiling, tmp_path / f"{name}_out.tif", lambda count: None)
+        written = rasters.read(tmp_path / f"{name}_out.tif")
+        assert written.place == place and written.bands == ("red", "green", "blue")
+        np.testing.assert_array_equal(written.values, picture)
+    assert written.nodata == 0 and not written.valid[5:9, 7:70].any() and written.valid[9:].all()
+
+
+def test_ordinary_sources_of_a_model_that_measures_are_converted(tmp_path):
+    """RGB to something measured: a palette picture and one with transparency are sources too."""
+    picture = scene(2 * TILE)
+    Image.fromarray(picture).quantize(8).save(tmp_path / "palette.png")
+    Image.fromarray(picture).convert("RGBA").save(tmp_path / "alpha.png")
+    colours = Side(("red", "green", "blue"), "uint8", None, Normalization("range", (0.0,) * 3, (255.0,) * 3))
+    translator = Translator(generator(same(3), {"source": colours, "target": side("float32", 3, -1.0, 1.0)}))
+    for name in ("palette", "alpha"):
+        seen = scenes.look(tmp_path / f"{name}.png", translator)
+        assert seen.suffix == ".tif"
+        scenes.translate(tmp_path / f"{name}.png", seen, translator, tmp_path / f"{name}.tif", lambda count: None)
+        expected = images.read(tmp_path / f"{name}.png", 3) / 127.5 - 1
+        np.testing.assert_allclose(rasters.read(tmp_path / f"{name}.tif").values, expected, atol=1e-5)
+
+
+def test_a_training_on_rasters_ends_in_files_at_the_place_of_their_sources(configured, tmp_path):
+    """python train.py data=pairs ..., then ganforge predict: of scenes larger than the trained size, too."""
+    for name, bands in (("s1", 2), ("s2", 5)):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        for number in range(6):
+            values = (
+                np.random.default_rng(number)
+                .normal(1000, 50, (32, 32, bands))
+                .astype("float32" if bands == 2 else "int16")
+            )
+            here = Georeference(UTM, (10.0, 0.0, 5e5, 0.0, -10.0, 5e6)).moved(0, 32 * number)
+            written = Raster(values, tuple(f"{name}-{band}" for band in range(bands)), place=here)
+            rasters.write(tmp_path / "pairs" / name / f"{number}.tif", written)
+    folders = [
+        "data.layout=folders",
+        "data.source_dir=s1",
+        "data.target_dir=s2",
+        f"data.cache_dir={tmp_path / 'cache'}",
+    ]
+    run(configured([*overrides_for_model("pix2pix"), "data=pairs", f"data.root={tmp_path / 'pairs'}", *folders]))
+    large = np.random.default_rng(0).normal(1000, 50, (75, 90, 2)).astype(np.float32)
+    large[:20, :30] = np.nan
+    place = Georeference(UTM, (10.0, 0.0, 7e5, 0.0, -10.0, 5e6))
+    rasters.write(
+        tmp_path / "large.tif", Raster(large, ("s1-0", "s1-1"), math.nan, np.isfinite(large).all(axis=2), place)
+    )
+    command = ["predict", str(tmp_path / "run"), str(tmp_path / "pairs/s1"), str(tmp_path / "large.tif")]
+    assert cli.main([*command, "-o", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 7
+    for name, source in (("3", tmp_path / "pairs/s1/3.tif"), ("large", tmp_path / "large.tif")):
+        before, after = rasters.read(source), rasters.read(tmp_path / f"out/{name}.tif")
+        assert after.values.shape == (*before.values.shape[:2], 5) and after.values.dtype == np.int16
+        assert after.place == before.place and after.bands == tuple(f"s2-{band}" for band in range(5))
+        np.testing.assert_array_equal(after.valid is None, before.valid is None)
+        inside = after.values if after.valid is None else after.values[after.valid]
+        assert inside.min() > 700 and inside.max() < 1300
+    np.testing.assert_array_equal(after.valid, np.isfinite(large).all(axis=2))
+    assert (
+        cli.main([*command, "-o", str(tmp_path / "fine"), "--dtype", "float32", "--tile", "16", "--overlap", "0.25"])
+        == 0
+    )
+    assert rasters.read(tmp_path / "fine/large.tif").values.dtype == np.float32

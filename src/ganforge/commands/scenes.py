@@ -15,14 +15,16 @@ from ganforge.pictures.rasters import Georeference, Header, Raster
 
 _DECODED = 2**24  # px; larger scenes are not decoded before the work
 _TIFFS = (".tif", ".tiff")
+ORDINARY = (("grey",), ("red", "green", "blue"))  # bands to which pictures of 8 bits are converted
 
 
 @dataclass(frozen=True)
 class Seen:
     """What a file was found to be.
 
-    is_scene: whether it is read as it is, by windows; otherwise as a picture of 8 bits. bands: those of a scene that
-    are read. has_gaps: whether not all of it is valid, as far as it was seen. suffix: of what is written for it.
+    is_scene: whether it is translated by windows and gives the bands of the target; otherwise it is a picture of 8 bits
+    that gives one. bands: those that are read; None for pictures of 8 bits, which are converted. has_gaps: whether not
+    all of it is valid, as far as it was seen. suffix: of what is written for it.
     """
 
     height: int
@@ -43,14 +45,17 @@ class Seen:
 
 def look(file: Path, translator: Translator) -> Seen:
     """What a file is to this translator. Raises UserError where it does not decode or is not what the model takes."""
-    count = len(translator.source.bands)
-    suffix = file.suffix if file.suffix.lower() in images.SUFFIXES else ".png"
+    source, suffix = translator.source, file.suffix if file.suffix.lower() in images.SUFFIXES else ".png"
+    count = len(source.bands)
     head = rasters.header(file) if translator.is_measured or suffix.lower() in _TIFFS else None
-    by_windows = head is not None and head.place is not None and head.is_ordinary and len(head.bands) == count
-    if not translator.is_measured and not (by_windows and translator.tile is not None and rasters.has_rasterio()):
-        shape = images.read(file, count).shape
-        return Seen(*shape[:2], suffix, place=None if head is None else head.place, pages=images.pages(file))
-    bands = _bands(file, head, translator.source.bands)
+    place = None if head is None else head.place
+    by_windows = place is not None and len(head.bands) == count and rasters.has_rasterio()
+    if not translator.is_measured and not (by_windows and translator.tile is not None and head.dtype == "uint8"):
+        return Seen(*images.read(file, count).shape[:2], suffix, place=place, pages=images.pages(file))
+    suffix = _suffix(suffix, head, translator)
+    if head.is_ordinary and source.bands in ORDINARY and not by_windows:
+        return Seen(*images.read(file, count).shape[:2], suffix, True, place)
+    bands = _bands(file, head, source.bands) if translator.is_measured else tuple(range(1, count + 1))
     gaps = head.nodata is not None
     if head.height * head.width <= _DECODED:
         raster = rasters.read(file, bands=bands)
@@ -60,15 +65,14 @@ def look(file: Path, translator: Translator) -> Seen:
             f"{file}: no pixel of it is valid (nodata={head.nodata}); leave it out",
         )
     notes = ()
-    if head.dtype != translator.source.dtype:
-        notes = (f"{file.name}: its values are {head.dtype}, and the model was trained with {translator.source.dtype}",)
-    suffix = _suffix(suffix, head, translator)
-    return Seen(head.height, head.width, suffix, True, head.place, head.nodata, gaps, bands, notes=notes)
+    if head.dtype != source.dtype:
+        notes = (f"{file.name}: its values are {head.dtype}, and the model was trained with {source.dtype}",)
+    return Seen(head.height, head.width, suffix, True, place, head.nodata, gaps, bands, notes=notes)
 
 
 def translate(file: Path, seen: Seen, translator: Translator, target: Path, done: Callable[[int], None]) -> None:
     """Write the translation of a scene at its place: bands of the target, nodata where the source has none."""
-    scene, bands = _open(file, seen), translator.target.bands
+    scene, bands = _open(file, seen, translator), translator.target.bands
     nodata = translator.nodata_for(seen.nodata, seen.has_gaps)
     parts = translator.rows(scene, nodata, done)
     try:
@@ -99,7 +103,9 @@ def translate(file: Path, seen: Seen, translator: Translator, target: Path, done
         raise UserError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
 
 
-def _open(file: Path, seen: Seen) -> Scene:
+def _open(file: Path, seen: Seen, translator: Translator) -> Scene:
+    if seen.bands is None:
+        return scene_of(images.read(file, len(translator.source.bands)))
     if not (file.suffix.lower() in _TIFFS and rasters.has_rasterio()):
         raster = rasters.read(file, bands=seen.bands)
         return scene_of(raster.values, raster.valid)

@@ -290,8 +290,12 @@ def scene_of(values: np.ndarray, valid: np.ndarray | None = None) -> Scene:
 def _of_bytes(channels: int) -> Side:
     """The side of ordinary pictures."""
     low, high = RANGES["uint8"]
-    names = ("red", "green", "blue") if channels == 3 else tuple(str(band + 1) for band in range(channels))
-    return Side(names, "uint8", None, Normalization("range", (low,) * channels, (high,) * channels))
+    return Side(
+        ("red", "green", "blue") if channels == 3 else ("grey",),
+        "uint8",
+        None,
+        Normalization("range", (low,) * channels, (high,) * channels),
+    )
 
 
 def _strip(windows: Sequence[Window], width: int) -> tuple[int, int, int, int]:
