@@ -2,12 +2,13 @@
 
 import math
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.progress import track
 
 from ganforge.data.blocks import block_side, grounds, split_by_blocks
@@ -82,26 +83,18 @@ def tiles(
     for folder in folders:
         make_writable(folder, f"--output {output}")
 
-    def write(scene: _Scene, window: Window, split: str) -> Tile | None:
-        here = (window.top, window.left, window.height, window.width)
-        parts = [rasters.read(file, window=here) for file in scene.files]
-        if _valid(parts) < least_valid:
-            return None
-        name = plain_name(f"{scene.name}_{window.top}_{window.left}")
-        for folder, part, file in zip(folders, parts, scene.files, strict=True):
-            require(
-                part.valid is None or part.nodata is not None or part.values.dtype == "float32",
-                f"{file}: has a mask and no nodata value, which its tiles need; give it one, such as by "
-                "gdal_translate -a_nodata 0",
-            )
-            ordinary = part.place is None and part.values.dtype == "uint8" and part.values.shape[2] in (1, 3)
-            rasters.write(folder / f"{name}{'.png' if ordinary and part.nodata is None else '.tif'}", part)
-        return Tile(name, scene.name, *here, split)
+    rows = defaultdict(list)  # of one scene, which are read at once
+    for (scene, window), split in zip(cut, splits, strict=True):
+        if split is not None:
+            rows[scene.name, window.top].append((window, split))
+    named = {scene.name: scene for scene in found}
 
-    kept = [(scene, window, split) for (scene, window), split in zip(cut, splits, strict=True) if split is not None]
+    def write(place: tuple[str, int]) -> list[Tile]:
+        return list(_write_row(named[place[0]], rows[place], folders, least_valid))
+
     with ThreadPoolExecutor(_THREADS) as pool:
-        written = list(track(pool.map(write, *zip(*kept, strict=True)), description="cutting", total=len(kept)))
-    manifest = [tile for tile in written if tile is not None]
+        written = list(track(pool.map(write, rows), description="cutting", total=len(rows)))
+    manifest = [tile for row in written for tile in row]
     counts = Counter(tile.split for tile in manifest)
     require(
         counts["train"] > 0 and counts["val"] > 0,
@@ -110,7 +103,8 @@ def tiles(
     write_manifest(output / MANIFEST, manifest)
     said = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
     print(printable(f"{len(manifest)} tiles of {len(found)} scenes: {said}; in {output}"))
-    crossing, empty = len(cut) - len(kept), len(kept) - len(manifest)
+    crossing = splits.count(None)
+    empty = len(cut) - crossing - len(manifest)
     if crossing:
         print(f"left out {crossing} tiles that lie across blocks ({side} px) of different splits")
     if empty:
@@ -118,6 +112,41 @@ def tiles(
     layout = "data.layout=bands" if len(folders) == 1 else "data.layout=folders"
     print(printable(f"train on them: python train.py model=pix2pix data=pairs data.root={output} {layout}"))
     return output / MANIFEST
+
+
+def _write_row(
+    scene: _Scene, windows: Sequence[tuple[Window, str]], folders: Sequence[Path], least_valid: float
+) -> Iterator[Tile]:
+    """Write the tiles of a row of windows that are valid enough."""
+    top, height = windows[0][0].top, windows[0][0].height
+    strips = [rasters.read(file, window=(top, 0, height, scene.size[1])) for file in scene.files]
+    for strip, file in zip(strips, scene.files, strict=True):
+        require(
+            strip.valid is None or strip.nodata is not None or strip.values.dtype == "float32",
+            f"{file}: has a mask and no nodata value, which its tiles need; give it one, such as by "
+            "gdal_translate -a_nodata 0",
+        )
+    for window, split in windows:
+        parts = [_part(strip, window) for strip in strips]
+        if _valid(parts) < least_valid:
+            continue
+        name = plain_name(f"{scene.name}_{window.top}_{window.left}")
+        for folder, part in zip(folders, parts, strict=True):
+            ordinary = part.values.dtype == "uint8" and part.values.shape[2] in (1, 3)
+            plain = ordinary and part.place is None and part.nodata is None
+            rasters.write(folder / f"{name}{'.png' if plain else '.tif'}", part)
+        yield Tile(name, scene.name, window.top, window.left, window.height, window.width, split)
+
+
+def _part(strip: Raster, window: Window) -> Raster:
+    valid = None if strip.valid is None else window.of(strip.valid, window.top)
+    return Raster(
+        np.ascontiguousarray(window.of(strip.values, window.top)),
+        strip.bands,
+        strip.nodata,
+        None if valid is None or valid.all() else valid,
+        None if strip.place is None else strip.place.moved(0, window.left),
+    )
 
 
 def _scenes(given: Sequence[str | Path], targets: Sequence[str | Path]) -> list[_Scene]:
