@@ -263,7 +263,7 @@ def test_a_generator_is_never_larger_than_its_weights(trained, tmp_path, monkeyp
         ({"size": 100_000}, "does not say its size"),
         ({"size": "64"}, "does not say its size"),
         ({"norm_mode": ["running"]}, "does not say its norm_mode"),
-        ({"source_channels": 7}, "does not say its source_channels"),
+        ({"source_channels": 0}, "does not say its source_channels"),
         ({"source_channels": 3}, "source_channels=3 but in_channels=1"),
         ({"provides": "networks"}, "does not say its provides"),
         ({"images_seen": -1}, "does not say its images_seen"),

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import two_processes
 from conftest import ROOT, TINY_PIX2PIX, write_digits
+from test_band_pairs import write_scenes
 from two_processes import BATCH, CASES, RUNS, STEPS
 
 SCRIPT = Path(two_processes.__file__)
@@ -27,6 +28,7 @@ def both(tmp_path_factory):
     """What one process and two found in the same trainings."""
     folder = tmp_path_factory.mktemp("both")
     write_digits(folder / "mnist", np.random.default_rng(0))
+    write_scenes(folder / "scenes", 28, holes=range(0, 28, 3))
     command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(folder / "two"), "2"]
     two = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

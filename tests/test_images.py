@@ -255,14 +255,14 @@ def test_list_images_says_what_is_wrong(tmp_path):
         images.list_images(tmp_path)
 
 
-def png(width: int, height: int, rows: int) -> bytes:
-    """A grey PNG that says width×height and holds so many black rows."""
+def png(width: int, height: int, rows: int = 0, depth: int = 8, colour: int = 0, data: bytes = b"") -> bytes:
+    """A PNG that says width×height and holds so many black rows of 8-bit grey, or `data`."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(rows * (width + 1)))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = zlib.compress(data or bytes(rows * (width + 1)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 

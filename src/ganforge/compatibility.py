@@ -17,7 +17,7 @@ from torch.func import functional_call
 from ganforge import CONF
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
-from ganforge.files.tensor_files import first_line
+from ganforge.files.untrusted import first_line
 from ganforge.systems import Adversarial, LatentGAN
 from ganforge.words import choices
 

@@ -6,6 +6,8 @@ from torchmetrics import MeanAbsoluteError, MeanMetric
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
+from ganforge.data.module import DataModule
+
 MOST_DB = 100.0  # of an image; one without any difference would have no end
 
 
@@ -26,6 +28,11 @@ class PairedMetrics(nn.Module):
         self.l1, self.psnr = MeanAbsoluteError(), MeanMetric()
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.valid_l1, self.valid_ssim = MeanMetric(), MeanMetric()
+        self.masked = False  # whether batches say which pixels are valid
+
+    def prepare(self, data: DataModule) -> None:
+        """On all ranks alike, of which one may get no pictures."""
+        self.masked = getattr(data.sets["val"], "masked", False)
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], of the batch's pictures."""
@@ -36,6 +43,7 @@ class PairedMetrics(nn.Module):
             self.psnr.update(psnr(images, targets))
             self.ssim.update(images, targets)
             return
+        self.masked = True
         images, targets = images * valid, targets * valid
         counts = valid.sum(dim=(1, 2, 3))
         measured = counts > 0
@@ -49,9 +57,8 @@ class PairedMetrics(nn.Module):
 
     def compute(self) -> dict[str, float]:
         """The numbers over everything seen since the last reset, on all ranks."""
-        masked = self.valid_l1.update_called
-        found = {"l1": self.valid_l1 if masked else self.l1, "psnr": self.psnr}
-        found["ssim"] = self.valid_ssim if masked else self.ssim
+        found = {"l1": self.valid_l1 if self.masked else self.l1, "psnr": self.psnr}
+        found["ssim"] = self.valid_ssim if self.masked else self.ssim
         return {name: float(metric.compute()) for name, metric in found.items()}
 
     def describe(self) -> dict[str, str]:

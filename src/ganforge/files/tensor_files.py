@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from ganforge.errors import UserError, require
 from ganforge.files.finite import LARGEST_WEIGHT, listed, not_finite
 from ganforge.files.folders import open_file
+from ganforge.files.untrusted import first_line
 
 # What a file may name. `torch.load` knows more, such as bytearray, which takes as much memory as it is told.
 _NAMES = re.compile(
@@ -157,9 +158,3 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any], said: str
 
 def _form(value: Tensor | None) -> str:
     return "nothing" if value is None else f"{value.dtype}".removeprefix("torch.") + f" {list(value.shape)}"
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says in its first line, or what it is called; short, without control characters."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return "".join(c if c.isprintable() else "?" for c in line[:200])

@@ -134,6 +134,12 @@ def shortened(text: Any, most: int = 300) -> str:
     return printable(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line, or what it is called; short, without control characters."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return "".join(c if c.isprintable() else "?" for c in line[:200])
+
+
 def _finite(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None

@@ -4,6 +4,7 @@ GDAL is told to open TIFFs alone, and no file beside them: other formats name fi
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,12 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from ganforge.errors import UserError
 from ganforge.files.folders import open_file
-from ganforge.files.untrusted import shortened
+from ganforge.files.untrusted import first_line
 from ganforge.pictures.raster_data import Georeference, Raster
 
 TILE = 256  # pixels, of tiled files that are written
@@ -29,6 +31,7 @@ _SETTINGS: dict[str, Any] = {
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "none",
 }
 
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 logging.getLogger("rasterio").addFilter(lambda record: record.levelno >= logging.CRITICAL)  # what fails is raised
 
 
@@ -42,9 +45,10 @@ def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
     except UserError:
         raise
     except Exception as error:
-        reason = getattr(error, "strerror", None) or shortened(
-            (str(error).strip() or type(error).__name__).splitlines()[0], 200
-        )
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # rasterio's own words are those of GDAL, or point to them
+            cause = cause.__cause__
+        reason = getattr(cause, "strerror", None) or first_line(cause)
         raise UserError(f"{path}: does not decode ({reason}); replace it by a complete TIFF") from error
 
 

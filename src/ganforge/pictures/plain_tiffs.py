@@ -2,6 +2,9 @@
 
 import errno
 import importlib.util
+import itertools
+import logging
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ import tifffile
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import open_file
-from ganforge.files.untrusted import shortened
+from ganforge.files.untrusted import first_line
 from ganforge.pictures import images, tiff_tags
 from ganforge.pictures.raster_data import Georeference, Raster
 
@@ -24,9 +27,12 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _PLAIN_CODECS = {1: "none", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 _DEFLATE = (8, 32946)
-_PREDICTORS = (1, 2)
+_DEFLATES_TO = 1032  # bytes at most, of one
+_FLOAT = 3  # of predictors: 1 is none, 2 the difference to the value before
 _MOST_PAGES = 64  # that are looked at for a mask
 _SEPARATE = 2  # planar configuration
+
+logging.getLogger("tifffile").addFilter(lambda record: record.levelno >= logging.CRITICAL)  # what fails is raised
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,8 @@ def opened(path: str | Path) -> Iterator[tifffile.TiffFile]:
     except UserError:
         raise
     except Exception as error:  # decoders of damaged files raise nearly anything
-        reason = getattr(error, "strerror", None) or shortened(
-            (str(error).strip() or type(error).__name__).splitlines()[0], 200
-        )
+        known = isinstance(error, OSError | tifffile.TiffFileError | zlib.error)
+        reason = getattr(error, "strerror", None) or (first_line(error) if known else "its tags or pixels are damaged")
         raise UserError(f"{path}: does not decode ({reason}); replace it by a complete TIFF") from error
 
 
@@ -65,17 +70,19 @@ def inspect(path: str | Path) -> Tiff:
         return _inspected(path, tiff)
 
 
-def read(path: str | Path) -> tuple[Tiff, np.ndarray, np.ndarray | None]:
-    """The file's header, its values (H, W, C) in the file's own type, and its mask: bool (H, W), True for nothing."""
+def read(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values (H, W, C) in the file's own type, upright, and its mask: bool (H, W), True where there is nothing."""
     with opened(path) as tiff:
         said = _inspected(path, tiff)
         require(said.missing is None, f"{path}: {said.missing}")
         page = tiff.pages[0]
         check_bytes(path, said.height, said.width, len(said.layout.names), said.dtype.itemsize)
-        _check_segments(path, page)
-        values = _bands_last(page, page.asarray(maxworkers=1))
+        _check_deflated(path, page, said.block_bytes)
+        values = _unpredicted(page) if page.predictor == _FLOAT else page.asarray(maxworkers=1)
+        values = _bands_last(page, values).astype(said.dtype, copy=False)
         mask = _mask(path, tiff)
-        return said, *(tiff_tags.upright(array, said.layout.orientation) for array in (values, mask))
+    turned = [None if array is None else tiff_tags.upright(array, said.layout.orientation) for array in (values, mask)]
+    return turned[0], turned[1]
 
 
 def check_bytes(path: str | Path, height: int, width: int, bands: int, itemsize: int) -> None:
@@ -126,11 +133,13 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         page.samplesperpixel == len(layout.names),
         f"{path}: does not decode (its tags disagree on the number of bands); replace it by a complete TIFF",
     )
+    if not layout.is_ordinary:  # others are read by Pillow, which reads more than the standard allows
+        _check_segments(path, page)
     turned = layout.orientation in (5, 6, 7, 8)
     height, width = (page.imagewidth, page.imagelength) if turned else (page.imagelength, page.imagewidth)
     here = tiff_tags.place(page.tags.valueof)
     block = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-    rows = min(block[0], page.imagelength) if not page.is_tiled else block[0]
+    rows, columns = int(block[0]) if page.is_tiled else min(int(block[0]), page.imagelength), int(block[1])
     bands = 1 if page.planarconfig == _SEPARATE else len(layout.names)
     return Tiff(
         height=height,
@@ -140,7 +149,7 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         place=here,
         is_georeferenced=here is not None or page.tags.valueof(tiff_tags.GEO_KEYS) is not None,
         missing=_missing(page),
-        block_bytes=rows * block[1] * bands * np.dtype(page.dtype).itemsize,
+        block_bytes=rows * columns * bands * np.dtype(page.dtype).itemsize,
         has_mask=_mask_page(tiff) is not None,
     )
 
@@ -148,7 +157,7 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
 def _missing(page: tifffile.TiffPage) -> str | None:
     codec, predictor = int(page.compression), int(page.predictor)
     packed = page.bitspersample not in (8, 16, 32, 64)
-    if codec in _PLAIN_CODECS and predictor in _PREDICTORS and not packed:
+    if codec in _PLAIN_CODECS and predictor in (1, 2, _FLOAT) and not packed:
         return None
     if importlib.util.find_spec("imagecodecs") is not None:
         return None
@@ -159,33 +168,57 @@ def _missing(page: tifffile.TiffPage) -> str | None:
 
 
 def _check_segments(path: str | Path, page: tifffile.TiffPage) -> None:
-    """Raise UserError where strips or tiles are not in the file, or hold far more than they are to hold."""
+    """Raise UserError where strips or tiles are missing, or are not in the file; those of no bytes are sparse."""
+    ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.float64)  # of 64-bit numbers that lie, too
     size = page.parent.filehandle.size
-    nominal = _inspected(path, page.parent).block_bytes
     require(
-        len(page.dataoffsets) == len(page.databytecounts),
+        len(ends) == len(page.databytecounts) == math.prod(page.chunked),
         f"{path}: does not decode (its tags disagree on the number of strips); replace it by a complete TIFF",
     )
+    require(
+        not (ends[np.asarray(page.databytecounts) > 0] > size).any(),
+        f"{path}: does not decode (it ends at {size:,} bytes, before its pixels do); replace it by a complete TIFF",
+    )
+
+
+def _check_deflated(path: str | Path, page: tifffile.TiffPage, nominal: int) -> None:
+    """Raise UserError where a strip or tile decodes to more than its pixels: all of it would be in memory at once."""
+    if int(page.compression) not in _DEFLATE:
+        return
+    handle = page.parent.filehandle
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        require(
-            offset + count <= size,
-            f"{path}: does not decode (it ends at {size:,} bytes, before its pixels do); replace it by a complete TIFF",
-        )
-        if int(page.compression) in _DEFLATE and count > 2 * nominal + 2**16:
-            raise UserError(f"{path}: does not decode (a strip of it is longer than its pixels)")
-        # Deflate makes up to 1032 bytes of one, and the whole strip is decoded at once.
-        if int(page.compression) in _DEFLATE and count * 1032 > max(MOST_BYTES, 2 * nominal):
-            _check_deflated(path, page, offset, count, nominal)
+        if count * _DEFLATES_TO <= max(nominal, MOST_BYTES // 8):
+            continue
+        handle.seek(offset)
+        decoder, data, found = zlib.decompressobj(), handle.read(count), 0
+        while data and not decoder.eof and found <= nominal:
+            found += len(decoder.decompress(data, 2**20))
+            data = decoder.unconsumed_tail
+        require(found <= nominal, f"{path}: does not decode (a strip of it holds more than its pixels)")
 
 
-def _check_deflated(path: str | Path, page: tifffile.TiffPage, offset: int, count: int, nominal: int) -> None:
-    handle, decoder, found = page.parent.filehandle, zlib.decompressobj(), 0
-    handle.seek(offset)
-    data = handle.read(count)
-    while data and not decoder.eof and found <= nominal:
-        found += len(decoder.decompress(data, 2**20))
-        data = decoder.unconsumed_tail
-    require(found <= nominal, f"{path}: does not decode (a strip of it holds more than its pixels)")
+def _unpredicted(page: tifffile.TiffPage) -> np.ndarray:
+    """Real numbers with predictor 3 (Adobe Photoshop TIFF Technical Note 3), which tifffile leaves to other libraries.
+
+    In each row of a strip or tile the first bytes of all values come first, then the second ones; and each byte is the
+    difference to that before, of the same sample.
+    """
+    height, width, size = page.imagelength, page.imagewidth, np.dtype(page.dtype).itemsize
+    samples, planes = (1, page.samplesperpixel) if page.planarconfig == _SEPARATE else (page.samplesperpixel, 1)
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
+    values = np.empty((planes, height, width, samples), dtype=f">f{size}")
+    places = itertools.product(range(planes), range(0, height, rows), range(0, width, columns))
+    for (plane, top, left), offset, count in zip(places, page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(offset)
+        data = page.parent.filehandle.read(count)
+        data = zlib.decompress(data) if int(page.compression) in _DEFLATE else data
+        height_here = rows if page.is_tiled else min(rows, height - top)
+        differences = np.frombuffer(data, np.uint8).reshape(height_here, size * columns, samples)
+        planes_of_bytes = differences.cumsum(1, dtype=np.uint8).reshape(height_here, size, columns * samples)
+        block = np.ascontiguousarray(planes_of_bytes.swapaxes(1, 2)).view(values.dtype)
+        block = block.reshape(height_here, columns, samples)[: height - top, : width - left]
+        values[plane, top : top + len(block), left : left + block.shape[1]] = block
+    return values
 
 
 def _bands_last(page: tifffile.TiffPage, values: np.ndarray) -> np.ndarray:
@@ -217,6 +250,7 @@ def _mask(path: str | Path, tiff: tifffile.TiffFile) -> np.ndarray | None:
     if page is None:
         return None
     _check_segments(path, page)
+    _check_deflated(path, page, page.imagelength * page.imagewidth)
     return page.asarray(maxworkers=1).reshape(page.imagelength, page.imagewidth) == 0
 
 

@@ -1,6 +1,7 @@
 """Pictures as numbers of any depth and any bands: what a file holds, before anything is made of it."""
 
 import dataclasses
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +78,10 @@ class Raster:
             )
 
 
+def has_rasterio() -> bool:
+    return importlib.util.find_spec("rasterio") is not None
+
+
 def arrives_as(dtype: np.dtype, said: str) -> str:
     """The one of DTYPES in which values of a file's type arrive. Raises UserError for types that have none."""
     name = np.dtype(dtype).name
@@ -95,7 +100,8 @@ def representable(nodata: float | None, dtype: str) -> float | None:
     if dtype != "float32":
         limits = np.iinfo(dtype)
         return nodata if limits.min <= nodata <= limits.max else None
-    return float(np.float32(nodata)) if abs(nodata) <= np.finfo(np.float32).max else math.nan
+    beyond = math.isfinite(nodata) and abs(nodata) > np.finfo(np.float32).max
+    return math.nan if beyond else float(np.float32(nodata))
 
 
 def converted(
@@ -107,33 +113,35 @@ def converted(
     numbers of 32 bits and more that float32 does not hold exactly raise UserError.
     """
     dtype = arrives_as(values.dtype, said)
-    invalid = np.zeros(values.shape[:2], dtype=bool) if masked is None else masked
     known = representable(nodata, dtype)
-    if values.dtype.kind == "f":
-        invalid = invalid | ~np.isfinite(values).all(2)
-        # A float64 nodata beyond float32 would be infinite there.
-        if nodata is not None and not math.isnan(nodata):
-            invalid |= (values == values.dtype.type(nodata)).any(2)
-    elif nodata is not None and float(nodata).is_integer():
-        invalid = invalid | (values == int(nodata)).any(2)
-    if values.dtype.name != dtype:
-        here = values[~invalid] if invalid.any() else values
-        if values.dtype.kind in "iu" and dtype == "float32" and here.size:
-            low, high = int(here.min()), int(here.max())
-            require(
-                max(-low, high) <= _LARGEST_EXACT,
-                f"{said}: has whole numbers from {low} to {high}, which float32 does not hold exactly; store them as "
-                "uint16, int16 or float32",
-            )
-        elif dtype == "float32":
-            with np.errstate(over="ignore"):
-                rounded = values.astype(np.float32)
-            invalid = invalid | ~np.isfinite(rounded).all(2)
-        with np.errstate(over="ignore"):
+    absent = None
+    with np.errstate(over="ignore"):
+        if nodata is not None and values.dtype.kind == "f":
+            absent = values == values.dtype.type(nodata)
+        elif nodata is not None and nodata.is_integer():
+            absent = values == int(nodata)
+        if values.dtype.kind in "iu" and dtype == "float32":
+            _check_exact(values if absent is None else values[~absent], said)
+        if values.dtype.name != dtype:
             values = values.astype(dtype)
-        if nodata is not None and dtype == "float32":
-            values[invalid] = known
-    return np.ascontiguousarray(values), known, None if not invalid.any() else ~invalid
+            if absent is not None:
+                values[absent] = known
+    invalid = masked
+    for more in (absent, ~np.isfinite(values) if dtype == "float32" else None):
+        if more is not None:
+            more = more.any(2)
+            invalid = more if invalid is None else invalid | more
+    valid = None if invalid is None or not invalid.any() else ~invalid
+    return np.ascontiguousarray(values), known, valid
+
+
+def _check_exact(values: np.ndarray, said: str) -> None:
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    require(
+        max(-low, high) <= _LARGEST_EXACT,
+        f"{said}: has whole numbers from {low} to {high}, which float32 does not hold exactly; store them as uint16, "
+        "int16 or float32",
+    )
 
 
 def chosen(bands: Sequence[str | int] | None, names: Sequence[str], said: str) -> list[int]:

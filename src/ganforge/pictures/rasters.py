@@ -5,23 +5,15 @@ what is georeferenced, read by windows, or compressed as only GDAL knows. Nothin
 with all its values is refused by name.
 """
 
-import importlib.util
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import replace as changed
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
-from ganforge.errors import UserError, require
-from ganforge.files.folders import open_file, remedy, replace
-from ganforge.files.untrusted import shortened
+from ganforge.errors import UserError
+from ganforge.files.folders import open_file
 from ganforge.pictures import images, plain_tiffs, tiff_tags
 from ganforge.pictures.raster_data import (
     DTYPES,
@@ -32,21 +24,14 @@ from ganforge.pictures.raster_data import (
     chosen,
     converted,
     cut,
+    has_rasterio,
     representable,
 )
+from ganforge.pictures.raster_writer import Writer, write
 
 __all__ = ["DTYPES", "Georeference", "Header", "Raster", "Writer", "has_rasterio", "header", "read", "write"]
 
-_TIFF_SUFFIXES = (".tif", ".tiff")
 _SAME_IN_RASTERIO = (tiff_tags.BLACK_IS_ZERO, tiff_tags.RGB, tiff_tags.YCBCR)  # photometric interpretations
-_INSTALL = "pip install 'ganforge[geo]'"
-
-
-def has_rasterio() -> bool:
-    try:
-        return importlib.util.find_spec("rasterio") is not None
-    except ValueError:  # hidden by sys.modules["rasterio"] = None
-        return False
 
 
 def header(path: str | Path) -> Header:
@@ -72,151 +57,39 @@ def read(
     tiff = _tiff(path)
     head, said = tiff.header, tiff.said
     by_rasterio = has_rasterio() and said.layout.orientation == 1
-    if head.is_ordinary and not (
-        by_rasterio and window is not None and said.layout.photometric in _SAME_IN_RASTERIO and not said.layout.alpha
-    ):
-        raster = Raster(images.read(path, len(head.bands)), head.bands, None, None, head.place)
-        return _cut(path, raster, bands, window)
-    if not by_rasterio or not (said.is_georeferenced or window is not None or said.missing):
-        found, values, mask = plain_tiffs.read(path)
-        values = values.astype(found.dtype, copy=False)
-        mask = _transparent(values, found.layout.alpha, mask)
-        top, left, height, width = cut(window, head.height, head.width, str(path))
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        picked = chosen(bands, head.bands, str(path))
-        values = values[rows, columns][..., picked]
-        mask = None if mask is None else mask[rows, columns]
-    else:
+    if head.is_ordinary and (window is None or not by_rasterio or not tiff.is_stored_as_seen):
+        return _cut(path, Raster(images.read(path, len(head.bands)), head.bands, place=head.place), bands, window)
+    top, left, height, width = cut(window, head.height, head.width, str(path))
+    picked, alpha = chosen(bands, head.bands, str(path)), said.layout.alpha
+    wanted = picked if alpha is None else [*picked, alpha]
+    if by_rasterio and (said.is_georeferenced or window is not None or said.missing):
         from ganforge.pictures import geotiffs
 
-        top, left, height, width = cut(window, head.height, head.width, str(path))
-        picked = chosen(bands, head.bands, str(path))
-        plain_tiffs.check_bytes(path, height, width, len(picked), said.dtype.itemsize)
-        plain_tiffs.check_bytes(path, 1, said.block_bytes, 1, 1)
-        alpha = said.layout.alpha
-        wanted = picked if alpha is None or alpha in picked else [*picked, alpha]
+        plain_tiffs.check_bytes(path, height, width, len(wanted), said.dtype.itemsize)
+        plain_tiffs.check_bytes(path, 1, 1, 1, said.block_bytes)
         values, mask = geotiffs.read(path, wanted, (top, left, height, width))
-        mask = _transparent(values, None if alpha is None else wanted.index(alpha), mask)
-        values = values[..., : len(picked)]
+    else:
+        values, mask = plain_tiffs.read(path)
+        values = values[top : top + height, left : left + width, wanted]
+        mask = None if mask is None else mask[top : top + height, left : left + width]
+    if alpha is not None:
+        clear = values[..., -1] == 0
+        values, mask = values[..., :-1], clear if mask is None else mask | clear
     values, nodata, valid = converted(values, said.layout.nodata, mask, str(path))
     place = None if head.place is None else head.place.moved(top, left)
     return Raster(values, tuple(head.bands[band] for band in picked), nodata, valid, place)
-
-
-def write(path: str | Path, raster: Raster) -> None:
-    """Write a raster, whole or not at all; where it is not valid, its nodata is written (NaN where a float has none).
-
-    As .tif and .tiff anything; as the other formats of `images.write` what is 8-bit grey or RGB, as .png also 16-bit
-    grey, without a georeference. Raises UserError where the suffix cannot hold it, the coordinate system needs
-    rasterio, or the file cannot be written.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _TIFF_SUFFIXES:
-        values = raster.values
-        deep_grey = suffix == ".png" and values.dtype == np.uint16 and values.shape[2] == 1
-        ordinary = values.dtype == np.uint8 and values.shape[2] in (1, 3)
-        require(
-            suffix in images.SUFFIXES and (ordinary or deep_grey),
-            f"{path}: {values.shape[2]} bands of {values.dtype} are written as .tif, not as {suffix!r}",
-        )
-        if ordinary:
-            images.write(path, values)
-        else:
-            with _writing(path) as file:
-                Image.fromarray(values[..., 0]).save(file, format="PNG")
-        return
-    raster = _filled(path, raster)
-    with _writing(path) as file:
-        if has_rasterio() and raster.place is not None:
-            from ganforge.pictures import geotiffs
-
-            geotiffs.write(Path(file.name), raster)
-        else:
-            plain_tiffs.write(file, raster)
-
-
-class Writer:
-    """A scene written from top to bottom in constant memory, a GeoTIFF; the file is there when all of it is written.
-
-    with Writer(path, height=..., width=..., dtype="uint16", bands=("1",)) as scene: scene.write(0, values)
-    Left by an exception, or before the last row, nothing remains. Needs rasterio.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        height: int,
-        width: int,
-        dtype: str,
-        bands: Sequence[str],
-        nodata: float | None = None,
-        place: Georeference | None = None,
-    ):
-        require(has_rasterio(), f"{path}: a scene is written in parts by rasterio, which is not installed: {_INSTALL}")
-        require(Path(path).suffix.lower() in _TIFF_SUFFIXES, f"{path}: a scene is written as .tif")
-        require(dtype in DTYPES, f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
-        self.path, self.height, self.width = Path(path), height, width
-        self.dtype, self.bands, self.nodata, self.place = dtype, tuple(bands), nodata, place
-        self.rows = 0  # that were given so far
-        self._waiting: list[np.ndarray] = []
-
-    def __enter__(self) -> "Writer":
-        from ganforge.pictures import geotiffs
-
-        with ExitStack() as undo:
-            self._temporary = Path(undo.enter_context(_writing(self.path)).name)
-            undo.enter_context(geotiffs.settings())
-            self._file = undo.enter_context(
-                geotiffs.create(
-                    self._temporary,
-                    height=self.height,
-                    width=self.width,
-                    dtype=self.dtype,
-                    bands=self.bands,
-                    nodata=self.nodata,
-                    place=self.place,
-                )
-            )
-            self._closing = undo.pop_all()
-        return self
-
-    def write(self, top: int, values: np.ndarray) -> None:
-        """Write rows from `top` on, (h, W, C) of the dtype; they follow those written before."""
-        from ganforge.pictures import geotiffs
-
-        if top != self.rows or values.shape[1:] != (self.width, len(self.bands)) or values.dtype != self.dtype:
-            raise ValueError(
-                f"{values.dtype} {values.shape} at row {top}; {self.dtype} (h, {self.width}, {len(self.bands)}) "
-                f"at row {self.rows} follow"
-            )
-        self.rows += len(values)
-        require(self.rows <= self.height, f"{self.path}: more than {self.height} rows")
-        self._waiting.append(values)
-        # Whole rows of tiles, so that none is compressed twice.
-        waiting = sum(map(len, self._waiting))
-        ready = waiting if self.rows == self.height else waiting - waiting % geotiffs.TILE
-        if ready:
-            rows = np.concatenate(self._waiting)
-            begin = self.rows - waiting
-            self._file.write(rows[:ready].transpose(2, 0, 1), window=((begin, begin + ready), (0, self.width)))
-            self._waiting = [rows[ready:].copy()] if ready < waiting else []
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and self.rows != self.height:
-            error = ValueError(f"{self.path}: {self.rows} of {self.height} rows were written")
-            self._closing.__exit__(ValueError, error, None)
-            raise error
-        self._closing.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True)
 class _Tiff:
     header: Header
     said: plain_tiffs.Tiff
+
+    @property
+    def is_stored_as_seen(self) -> bool:
+        """Whether the stored numbers are those that `images.read` gives."""
+        layout = self.said.layout
+        return layout.bits == 8 and layout.alpha is None and layout.photometric in _SAME_IN_RASTERIO
 
 
 def _is_tiff(path: str | Path) -> bool:
@@ -237,7 +110,9 @@ def _inspected(path: str, size: int, changed_at: int, with_rasterio: bool) -> _T
     """What a file says, kept while it stays the same: windows of it are read again and again."""
     said = plain_tiffs.inspect(path)
     here = said.place
-    if said.is_georeferenced and with_rasterio:
+    if said.layout.orientation != 1:
+        here = None  # of the picture as it is stored, not as it is seen
+    elif said.is_georeferenced and with_rasterio:
         from ganforge.pictures import geotiffs
 
         here = geotiffs.place(path)
@@ -272,16 +147,8 @@ def _pillow(path: str | Path) -> Raster:
     if head.is_ordinary:
         return Raster(images.read(path, len(head.bands)), head.bands)
     values = images.read_deep_png(path)
-    masked = _transparent(values, head.bands.index("alpha") if "alpha" in head.bands else None, None)
-    return Raster(values, head.bands, valid=None if masked is None or not masked.any() else ~masked)
-
-
-def _transparent(values: np.ndarray, alpha: int | None, mask: np.ndarray | None) -> np.ndarray | None:
-    """Where the mask or transparency of a picture says that there is nothing, bool (H, W)."""
-    if alpha is None:
-        return mask
-    clear = values[..., alpha] == 0
-    return clear if mask is None else mask | clear
+    valid = values[..., -1] != 0 if head.bands[-1] == "alpha" else None
+    return Raster(values, head.bands, valid=None if valid is None or valid.all() else valid)
 
 
 def _cut(
@@ -300,30 +167,3 @@ def _cut(
         None if raster.valid is None else raster.valid[rows, columns],
         None if raster.place is None else raster.place.moved(top, left),
     )
-
-
-def _filled(path: Path, raster: Raster) -> Raster:
-    """With nodata where it is not valid."""
-    if raster.valid is None or raster.valid.all():
-        return raster
-    nodata = raster.nodata
-    if nodata is None and raster.values.dtype == np.float32:
-        nodata = math.nan
-    if nodata is None:
-        raise ValueError(f"{path}: {raster.values.dtype} with pixels that are not valid needs a nodata value")
-    values = np.where(raster.valid[..., None], raster.values, raster.values.dtype.type(nodata))
-    return changed(raster, values=values, nodata=nodata)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[BinaryIO]:
-    """As `folders.replace`; what cannot be written raises UserError, naming the file."""
-    try:
-        with replace(path) as file:
-            yield file
-            file.flush()
-            if path.suffix.lower() in _TIFF_SUFFIXES:
-                plain_tiffs.check_written(Path(file.name))
-    except OSError as error:  # rasterio's errors are such
-        said = error.strerror or shortened(str(error).splitlines()[0])
-        raise UserError(f"{path}: cannot be written ({said}); {remedy(error)}") from error

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ganforge.errors import UserError
 from ganforge.files.untrusted import shortened
 from ganforge.pictures.raster_data import Georeference
 
@@ -111,12 +110,7 @@ def place(get: Get) -> Georeference | None:
 
 
 def to_tags(here: Georeference) -> list[tuple[int, str, int, Any, bool]]:
-    """The tags of a georeference that was read from tags, as tifffile's `extratags`; UserError where it was not."""
-    if here.crs and here.keys is None:
-        raise UserError(
-            f"the coordinate system {shortened(here.crs, 60)} is written by rasterio, which is not installed: "
-            "pip install 'ganforge[geo]'"
-        )
+    """The tags of a georeference that was read from tags, as tifffile's `extratags`."""
     keys = dict(here.keys or ())
     directory = _ints(keys.get(GEO_KEYS))
     is_point = any(directory[i] == _RASTER_TYPE and directory[i + 3] == _POINT for i in range(4, len(directory) - 3, 4))
@@ -133,10 +127,8 @@ def to_tags(here: Georeference) -> list[tuple[int, str, int, Any, bool]]:
     return tags
 
 
-def upright(array: np.ndarray | None, orientation: int) -> np.ndarray | None:
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """(H, W, ...) turned as the orientation tag says (TIFF 6.0, page 36)."""
-    if array is None or orientation not in range(2, 9):
-        return array
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     # As they are after the rows and columns of 5 to 8 are exchanged.

@@ -108,11 +108,12 @@ def test_names(results: dict[str, Any]) -> list[str]:
 
 
 def of(results: dict[str, Any], test_names: list[str]) -> list[Numbers]:
-    """The tables of the test sets: of networks where there are any, then all other numbers."""
+    """The tables of the test sets: of networks and of bands where there are any, then all other numbers."""
     if not test_names:
         return []  # of a run that ended before its test
     networks = [_networks(results, name) for name in test_names if f"{name}/bond_f1" in results]
-    return [*networks, _numbers(results, test_names)]
+    bands = [_bands(results)] if any(key.startswith("test/mae/") for key in results) else []
+    return [*networks, *bands, _numbers(results, test_names)]
 
 
 def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
@@ -142,7 +143,7 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
             name: f"{name}/" for name in names[1:]
         }
     keys = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
-    in_other_table = ("bond_", "network", "baseline/", "classes/")
+    in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/")
     details = ("/low", "/high", "/std", "/images", "generated_images")
     extractors = _extractors(results)
     rows = [
@@ -183,6 +184,29 @@ def _cell(results: dict[str, Any], key: str) -> str:
     if results.get(f"{key}/low") is not None:
         value += f" [{results[f'{key}/low']:.4f}, {results[f'{key}/high']:.4f}]"
     return value
+
+
+def _bands(results: dict[str, Any]) -> Numbers:
+    """A row a band; columns: errors of the generator and of the baselines, in the unit of the files."""
+    labels = [key.removeprefix("test/mae/") for key in results if key.startswith("test/mae/")]
+    methods = {"generator": "test", "band mean": "baseline/mean", "linear": "baseline/linear"}
+    columns = {
+        f"{name} {title}": f"{prefix}/{key}"
+        for title, key in (("MAE", "mae"), ("RMSE", "rmse"), ("R²", "r2"))
+        for name, prefix in methods.items()
+        if key != "r2" or prefix != "baseline/mean"  # about 0, by what it is
+    }
+    numbers = [[results.get(f"{key}/{label}") for key in columns.values()] for label in labels]
+    rows = [
+        [label, *("" if value is None else f"{value:.4g}" for value in own)]
+        for label, own in zip(labels, numbers, strict=True)
+    ]
+    return Numbers(
+        title="Bands",
+        caption="errors on the test pairs in the unit of the files; linear: a regression from the source bands",
+        columns=list(columns),
+        rows=rows,
+    )
 
 
 def _networks(results: dict[str, Any], name: str) -> Numbers:
