@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ganforge.data.arcgis import find_naming
 from ganforge.data.manifest import MANIFEST, read_manifest
 from ganforge.data.pair_files import Naming, Pair, detect_layout, find_pairs, find_part
 from ganforge.errors import require
@@ -51,7 +52,14 @@ def find_splits(
 
     Raises UserError when there is nothing to find, when layout="auto" cannot be sure, or when train is left empty.
     """
-    naming = naming or Naming()
+    naming, notes = naming or Naming(), []
+    if layout == "auto" and naming == Naming() and (exported := find_naming(root)):
+        naming, layout = exported, "folders"
+        notes.append(
+            f"data.layout=folders with data.source_dir={naming.source_dir} and data.target_dir={naming.target_dir} was "
+            "chosen, for these are the folders of an export of ArcGIS; pictures are paired by name, and tiles that "
+            "overlap may lie on both sides of a split that is drawn (ganforge tiles cuts scenes without that)"
+        )
     require(split in SPLITS, f"data.split={split}: choose one of {', '.join(SPLITS)}")
     require(root.is_dir(), f"data.root={root} is not a folder; give the folder that holds the pairs or its train/")
     require(
@@ -65,7 +73,6 @@ def find_splits(
     elif split == "folder":
         require(bool(train_part), f"data.split=folder but {root} has no folder train; use data.split=fraction")
     part = train_part if split == "folder" else ""
-    notes = []
     if layout == "auto":
         layout, reason = detect_layout(root, part=part, naming=naming)
         notes.append(f"data.layout={layout} was chosen because {reason}")
