@@ -237,6 +237,8 @@ def test_pictures_of_the_models_own_scale_are_translated_in_tiles_without_being_
     assert np.abs(given - expected).max() <= 1
     with pytest.raises(UserError, match="--tile and --full-size"):
         Translator(generator(network), tile=TILE, full_size=True)
+    with pytest.raises(UserError, match=r"--overlap 0\.25: is that of tiles"):
+        Translator(generator(network), overlap=0.25)
 
 
 def test_pictures_with_a_place_keep_it_and_their_nodata(tmp_path):

@@ -65,11 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--tile", type=int, metavar="N", help="translate at each picture's own size in tiles of N px")
     predict.add_argument(
-        "--overlap",
-        type=float,
-        default=0.5,
-        metavar="F",
-        help="share of a tile that its neighbour has too (%(default)s)",
+        "--overlap", type=float, metavar="F", help="share of a tile that the next has too (default 0.5)"
     )
     predict.add_argument("--dtype", metavar="D", help="uint8, uint16, int16 or float32; default: that of the targets")
     predict.add_argument("--recursive", action="store_true", help="also the pictures in folders of the folders")

@@ -21,7 +21,8 @@ from ganforge.pictures import images, rasters
 from ganforge.runs.generators import check_size, load_generator
 
 _BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
-_BATCH = 16  # pictures, at most
+_BATCH = 16  # pictures, at most; so many are read ahead, and wait to be written
+_HELD_PIXELS = 2**24  # of these
 _THREADS = 2  # that read; as many write
 
 
@@ -34,7 +35,7 @@ def predict(
     norm_mode: str | None = None,
     full_size: bool = False,
     tile: int | None = None,
-    overlap: float = 0.5,
+    overlap: float | None = None,
     dtype: str | None = None,
     recursive: bool = False,
     skip_broken: bool = False,
@@ -134,12 +135,14 @@ def _translate_pictures(
             factors = np.divide(one.read.shape[:2], one.covered)[::-1]
             read_networks(one.fitted, generated, factors, *network_files)
 
+    largest = max((seen[source].height * seen[source].width for source in files), default=1)
+    held = max(1, min(_BATCH, _HELD_PIXELS // largest))
     with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
         unwritten: deque[Future[None]] = deque()
-        for batch in _batches(_ahead(readers, prepare, files)):
+        for batch in _batches(_ahead(readers, prepare, files, held), held):
             for one, generated in zip(batch, translator.pictures([one.fitted for one in batch]), strict=True):
                 unwritten.append(writers.submit(write, one, generated))
-                while len(unwritten) > 2 * _BATCH:
+                while len(unwritten) > held:
                     unwritten.popleft().result()
                 done()
         for future in unwritten:
@@ -147,22 +150,22 @@ def _translate_pictures(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Source], _Picture], items: Iterable[Source]
+    pool: ThreadPoolExecutor, function: Callable[[Source], _Picture], items: Iterable[Source], count: int
 ) -> Iterator[_Picture]:
-    """function(item) of each, in order, computed in threads some items ahead."""
+    """function(item) of each, in order, computed in threads so many items ahead."""
     waiting: deque[Future[_Picture]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
-        if len(waiting) > _BATCH:
+        if len(waiting) > count:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _batches(pictures: Iterable[_Picture]) -> Iterator[list[_Picture]]:
+def _batches(pictures: Iterable[_Picture], most: int) -> Iterator[list[_Picture]]:
     """Pictures in their order, as many of one size as are translated at a time."""
     for (height, width), group in groupby(pictures, key=lambda one: one.fitted.shape[:2]):
-        size = max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+        size = max(1, min(most, _BATCH_PIXELS // (height * width)))
         while batch := list(islice(group, size)):
             yield batch
 

@@ -59,7 +59,7 @@ class Translator:
         norm_mode: str | None = None,
         full_size: bool = False,
         tile: int | None = None,
-        overlap: float = 0.5,
+        overlap: float | None = None,
         dtype: str | None = None,
     ):
         card = generator.card
@@ -75,7 +75,8 @@ class Translator:
         self._check_dtype()
         if tile is None and not full_size and (self.is_measured or card["fit_to_size"] == "crop"):
             tile = self.size
-        self.tile, self.overlap, self.full_size = tile, overlap, full_size
+        require(overlap is None or tile is not None, f"--overlap {overlap}: is that of tiles; give --tile N too")
+        self.tile, self.overlap, self.full_size = tile, 0.5 if overlap is None else overlap, full_size
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = generator.network.to(device)
         self.tiling(self.size, self.size)  # refuses what is no overlap
