@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import TINY_PIX2PIX
 from ganforge import cli, networks
 from ganforge.commands import predict
-from ganforge.commands.predict import fit
+from ganforge.commands.translator import Translator, fit
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.game import Output
@@ -58,7 +58,7 @@ def test_the_network_is_written_in_the_pictures_own_pixels(trained, pictures, tm
     """With a generator that draws the true bonds, the files hold the true network."""
     drawing = draw(patch("square", (3, 3)), 100, Style(dot_radius=6, line_width=3))
     target = np.array(Image.fromarray(drawing.target).resize((64, 64), Image.Resampling.BICUBIC))
-    monkeypatch.setattr(predict, "translate", lambda generator, picture, norm_mode: target[..., None])
+    monkeypatch.setattr(Translator, "pictures", lambda translator, pictures: [target[..., None]])
     predict.predict(trained, [pictures / "grey.png"], tmp_path / "out")
     written = json.loads((tmp_path / "out/grey.json").read_text())
     match = match_sites(np.array(written["sites"]), drawing.network.sites, 1.0)

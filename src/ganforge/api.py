@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ganforge.assembly import Parts
+    from ganforge.commands.translator import Translator
 
 __all__ = ["Run", "UserError", "compose", "load", "train"]
 
@@ -88,19 +89,38 @@ class Run:
         return np.stack(list(drawn))
 
     def translate(self, picture: np.ndarray | str | Path, *, output: str | None = None) -> np.ndarray:
-        """One picture, a file or uint8 (H, W, C), translated at its own size: what `ganforge predict` writes."""
-        from ganforge.commands import predict
+        """One picture, translated at its own size: what `ganforge predict` writes.
+
+        picture: a file, or an array (H, W, C): uint8 with 1 or 3 channels, for models of other bands the values of
+        these. Returns uint8 (H, W, C'), or the values of the target's bands in their own unit and type.
+        """
+        from ganforge.commands import scenes
         from ganforge.pictures import images
+        from ganforge.pictures.rasters import Raster
+
+        translator = self._translator(output)
+        if isinstance(picture, str | Path):
+            picture = scenes.read(Path(picture), translator)
+        elif translator.is_measured:
+            wanted = len(translator.source.bands)
+            require(
+                picture.ndim == 3 and picture.shape[2] == wanted,
+                f"a picture {picture.shape}: this model takes (H, W, {wanted}), "
+                f"the bands {', '.join(translator.source.bands)}",
+            )
+            picture = Raster(picture, translator.source.bands)
+        else:
+            picture = images.with_channels(picture, len(translator.source.bands))
+        translated = translator.translate(picture)
+        return translated.values if isinstance(translated, Raster) else translated
+
+    def _translator(self, output: str | None) -> Translator:
+        from ganforge.commands.translator import Translator
+        from ganforge.runs.generators import load_generator
 
         if output not in self._translators:
-            self._translators[output] = predict.load_translator(self.checkpoint, output)
-        generator = self._translators[output]
-        channels = generator.card["source_channels"]
-        read = images.with_channels if hasattr(picture, "shape") else images.read
-        picture = read(picture, channels)
-        fitted, covered = predict.fit(picture, generator.card)
-        generated = predict.translate(generator, fitted)
-        return images.resize(generated[: covered[0], : covered[1]], picture.shape[:2])
+            self._translators[output] = Translator(load_generator(self.checkpoint, output))
+        return self._translators[output]
 
     @cached_property
     def _sampler(self) -> Any:
@@ -109,7 +129,7 @@ class Run:
         return load_sampler(self.checkpoint)
 
     @cached_property
-    def _translators(self) -> dict[str | None, Any]:
+    def _translators(self) -> dict[str | None, Translator]:
         return {}
 
 

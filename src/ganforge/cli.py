@@ -64,7 +64,13 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         help="translate pictures with a trained model",
         description="Translate pictures with a trained model. Each is written under its own name at its own size; for "
-        "a model of mechanical networks also the network that was read from it (.json, .graphml).",
+        "a model of mechanical networks also the network that was read from it (.json, .graphml). A model that was "
+        "trained on pictures resized to one size sees each picture resized to it, unless --tile or --full-size is "
+        "given; one that was trained on pictures of their own scale (rasters, data.crop) sees each at its own scale, "
+        "larger ones in tiles of the trained size. Rasters keep their place, size and nodata, and get the bands, the "
+        "unit and the type of the training's targets. Tiles of a network with instance norm, or with batch statistics, "
+        "are given the statistics of the whole picture (of 16 tiles all over it), and no dropout: with those of their "
+        "own they differ two to five times as much from the picture in one piece.",
     )
     _run_argument(predict)
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
@@ -74,10 +80,34 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"
     )
+    predict.add_argument("--tile", type=int, metavar="N", help="translate at each picture's own size in tiles of N px")
+    predict.add_argument(
+        "--overlap", type=float, metavar="F", help="share of a tile that the next has too (default 0.5)"
+    )
+    predict.add_argument("--dtype", metavar="D", help="uint8, uint16, int16 or float32; default: that of the targets")
     predict.add_argument("--recursive", action="store_true", help="also the pictures in folders of the folders")
     predict.add_argument("--skip-broken", action="store_true", help="leave out what does not decode, and say so")
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
     predict.set_defaults(run=_predict)
+
+    tiles = commands.add_parser(
+        "tiles",
+        help="cut large pictures into pairs of tiles to train on",
+        description="Cut co-registered scenes into pairs of tiles: DIR/a, DIR/b, and DIR/tiles.csv with the window and "
+        "the split of each. Blocks of the ground go whole to training, validation or test. Two SCENEs are source and "
+        "target (files, or folders of files of the same names); one alone holds both as bands (data.layout=bands).",
+    )
+    tiles.add_argument("scenes", metavar="SCENE", nargs="+", help="pictures or folders of pictures")
+    tiles.add_argument("--target", nargs="+", default=[], metavar="SCENE", help="of more than one source, by name")
+    tiles.add_argument("--output", "-o", required=True, metavar="DIR", help="an empty folder; made if missing")
+    tiles.add_argument("--size", type=int, default=256, metavar="N", help="of a tile, in px (default %(default)s)")
+    tiles.add_argument("--overlap", type=float, default=0.5, metavar="F", help="a share of it (default %(default)s)")
+    tiles.add_argument("--valid", type=float, default=0.5, metavar="F", help="leave out tiles of which less is valid")
+    tiles.add_argument("--block", type=int, metavar="N", help="side of the blocks in px; default: 4 tiles or fewer")
+    tiles.add_argument("--val-fraction", type=float, default=0.1, metavar="F", help="default %(default)s")
+    tiles.add_argument("--test-fraction", type=float, default=0.1, metavar="F", help="default %(default)s")
+    tiles.add_argument("--split-seed", type=int, default=0, metavar="S", help="which blocks (default %(default)s)")
+    tiles.set_defaults(run=_tiles)
 
     sample = commands.add_parser(
         "sample",
@@ -265,9 +295,29 @@ def _predict(options: argparse.Namespace) -> None:
         direction=options.direction,
         norm_mode=options.norm_mode,
         full_size=options.full_size,
+        tile=options.tile,
+        overlap=options.overlap,
+        dtype=options.dtype,
         recursive=options.recursive,
         skip_broken=options.skip_broken,
         overwrite=options.overwrite,
+    )
+
+
+def _tiles(options: argparse.Namespace) -> None:
+    from ganforge.commands.tiles import tiles
+
+    tiles(
+        options.scenes,
+        options.output,
+        targets=options.target,
+        size=options.size,
+        overlap=options.overlap,
+        least_valid=options.valid,
+        block=options.block,
+        val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
+        split_seed=options.split_seed,
     )
 
 

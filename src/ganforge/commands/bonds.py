@@ -29,6 +29,11 @@ def between(source: np.ndarray, generated: np.ndarray, factors: np.ndarray) -> N
     return Network(found.sites * factors, found.bonds)
 
 
+def read_and_write(source: np.ndarray, generated: np.ndarray, factors: np.ndarray, *files: Path) -> None:
+    """Write what `between` reads, as JSON and as GraphML."""
+    write(between(source, generated, factors), *files)
+
+
 def write(network: Network, json_file: Path, graph_file: Path) -> None:
     plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
     json_file.write_text(json.dumps(plain) + "\n")

@@ -1,19 +1,29 @@
 """Translates pictures with a trained generator; the checkpoint alone is enough."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import numpy as np
-import torch
-from rich.progress import track
+from rich.progress import Progress
 
+from ganforge.commands import scenes
+from ganforge.commands.scenes import Seen
 from ganforge.commands.sources import Source, check, find
+from ganforge.commands.translator import Translator, fit
 from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
-from ganforge.networks.layers import infer
-from ganforge.pictures import images
-from ganforge.runs.generators import Generator, check_size, load_generator
+from ganforge.pictures import images, rasters
+from ganforge.runs.generators import check_size, load_generator
+
+_BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
+_BATCH = 16  # pictures, at most; so many are read ahead, and wait to be written
+_HELD_PIXELS = 2**24  # of these
+_THREADS = 2  # that read; as many write
 
 
 def predict(
@@ -24,94 +34,140 @@ def predict(
     direction: str | None = None,
     norm_mode: str | None = None,
     full_size: bool = False,
+    tile: int | None = None,
+    overlap: float | None = None,
+    dtype: str | None = None,
     recursive: bool = False,
     skip_broken: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
-    direction: which output of a model that has several, such as AtoB; None for the first. recursive: also of folders in
-    the folders, into folders of the same names. skip_broken: pictures that do not decode are left out, and said.
-    Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there) raises
-    UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`;
-    formats that are read and not written (GIF) become PNG. Of several pages or frames the first is translated.
+    direction: which output of a model that has several, such as AtoB; None for the first. tile, overlap, dtype: see
+    `Translator`. recursive: also of folders in the folders, into folders of the same names. skip_broken: pictures that
+    do not decode are left out, and said. Everything that can be wrong (a picture that does not decode, two of one name,
+    a file that is already there) raises UserError before the first picture is translated. Names are kept, unless they
+    are none for a file of `output`; formats that are read and not written (GIF) become PNG, and what they cannot hold
+    TIFF. Of several pages or frames the first is translated.
     """
-    generator = load_translator(checkpoint, direction)
+    generator = load_generator(checkpoint, direction)
+    translator = Translator(
+        generator, norm_mode=norm_mode, full_size=full_size, tile=tile, overlap=overlap, dtype=dtype
+    )
     reads_networks = "networks" in generator.card["provides"]
     if reads_networks:
         from ganforge.commands import bonds  # other translations need none of SciPy
 
-    channels, size = generator.card["source_channels"], generator.card["size"]
     sources, notes = find(pictures, recursive)
-    shapes, broken = check(sources, channels)
-    hint = "; --skip-broken leaves them out" if shapes else ""
-    require(not broken or (skip_broken and bool(shapes)), "; ".join(broken) + hint)
+    seen, broken = check(sources, lambda source: scenes.look(source.file, translator))
+    hint = "; --skip-broken leaves them out" if seen else ""
+    require(not broken or (skip_broken and bool(seen)), "; ".join(broken) + hint)
     output = Path(output)
-    targets = {source: _files(output, source, reads_networks) for source in shapes}
-    written = [file for files in targets.values() for file in files]
+    files = {source: _files(output, source, seen[source].suffix, reads_networks) for source in seen}
+    written = [file for targets in files.values() for file in targets]
     _check_targets(output, written, overwrite)
-    for height, width in dict.fromkeys(shapes.values()) if full_size else [(size, size)]:
+    for height, width in dict.fromkeys(translator.seen_at(one.height, one.width) for one in seen.values()):
         if reads_networks:
             bonds.check_size(height, width)
-        check_size(generator, (1, channels, height, width), said=f"a picture of {width}×{height} px")
+        shape = (1, len(translator.source.bands), height, width)
+        check_size(generator, shape, said=f"a picture of {width}×{height} px")
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator.network.to(device)
-    for source, (target, *network_files) in track(list(targets.items()), description="translating"):
-        picture = images.read(source.file, channels)
-        fitted, covered = (picture, picture.shape[:2]) if full_size else fit(picture, generator.card)
-        generated = translate(generator, fitted, norm_mode)
-        images.write(target, images.resize(generated[: covered[0], : covered[1]], picture.shape[:2]))
-        if reads_networks:
-            network = bonds.between(fitted, generated, np.divide(picture.shape[:2], covered)[::-1])
-            bonds.write(network, *network_files)
-    print(f"{len(targets)} pictures translated with {generator.path}, written to {output}")
-    several = [source.file.name for source in targets if images.pages(source.file) > 1]
+    with Progress() as progress:
+        task = progress.add_task("translating", total=sum(one.steps(translator) for one in seen.values()))
+
+        def done(count: int = 1) -> None:
+            progress.advance(task, count)
+
+        read_networks = bonds.read_and_write if reads_networks else None
+        _translate_pictures(translator, {s: files[s] for s in seen if not seen[s].is_scene}, seen, read_networks, done)
+        for source in (source for source in seen if seen[source].is_scene):
+            scenes.translate(source.file, seen[source], translator, files[source][0], done)
+    print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
+    notes += dict.fromkeys(chain.from_iterable(one.notes for one in seen.values()))
+    several = [source.file.name for source in seen if seen[source].pages > 1]
     notes += [f"of several pages the first was translated: {', '.join(several)}"] if several else []
     notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
     print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
     return written
 
 
-def load_translator(checkpoint: str | Path, output: str | None = None) -> Generator:
-    """A trained generator of pictures from pictures; raises UserError for one that draws from noise."""
-    generator = load_generator(checkpoint, output)
-    require(
-        generator.output.fed == "picture",
-        f"{generator.path}: this model draws pictures from noise; use ganforge sample",
-    )
-    return generator
+@dataclass(frozen=True)
+class _Picture:
+    """A picture as it was read, as the network takes it, and the height and width that it takes there."""
+
+    source: Source
+    read: np.ndarray
+    fitted: np.ndarray
+    covered: tuple[int, int]
 
 
-def translate(generator: Generator, picture: np.ndarray, norm_mode: str | None = None) -> np.ndarray:
-    """uint8 (H, W, C) -> uint8 (H, W, C') by the generator at this very size."""
-    device = next(generator.network.parameters()).device
-    source = torch.from_numpy(images.to_unit(picture))[None].to(device)
-    generated = infer(generator.network, source, norm_mode or generator.card["norm_mode"])
-    return images.from_unit(generator.checked(generated[0]).cpu().numpy())
+def _translate_pictures(
+    translator: Translator,
+    files: Mapping[Source, Sequence[Path]],
+    seen: Mapping[Source, Seen],
+    read_networks: Callable[..., None] | None,
+    done: Callable[[], None],
+) -> None:
+    """Read, translate in batches of one size, and write at the same time."""
+
+    def prepare(source: Source) -> _Picture:
+        picture = images.read(source.file, len(translator.source.bands))
+        keep = translator.keeps_scale
+        return _Picture(
+            source, picture, *((picture, picture.shape[:2]) if keep else fit(picture, translator.generator.card))
+        )
+
+    def write(one: _Picture, generated: np.ndarray) -> None:
+        target, *network_files = files[one.source]
+        result = images.resize(generated[: one.covered[0], : one.covered[1]], one.read.shape[:2])
+        place = seen[one.source].place
+        if place is None:
+            images.write(target, result)
+        else:
+            rasters.write(target, rasters.Raster(result, translator.target.bands, place=place))
+        if read_networks is not None:
+            factors = np.divide(one.read.shape[:2], one.covered)[::-1]
+            read_networks(one.fitted, generated, factors, *network_files)
+
+    largest = max((seen[source].height * seen[source].width for source in files), default=1)
+    held = max(1, min(_BATCH, _HELD_PIXELS // largest))
+    with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
+        unwritten: deque[Future[None]] = deque()
+        for batch in _batches(_ahead(readers, prepare, files, held), held):
+            for one, generated in zip(batch, translator.pictures([one.fitted for one in batch]), strict=True):
+                unwritten.append(writers.submit(write, one, generated))
+                while len(unwritten) > held:
+                    unwritten.popleft().result()
+                done()
+        for future in unwritten:
+            future.result()
 
 
-def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:
-    """The picture at the size the model was trained with, and the height and width that it takes there.
-
-    As in training: squashed to the square; or, for drawings, in proportion, with white paper added to the square.
-    """
-    size = card["size"]
-    if card["fit_to_size"] == "squash":
-        return images.resize(picture, (size, size)), (size, size)
-    height, width = picture.shape[:2]
-    factor = size / max(height, width)
-    covered = (max(1, round(height * factor)), max(1, round(width * factor)))
-    page = np.full((size, size, picture.shape[2]), 255, dtype=np.uint8)
-    page[: covered[0], : covered[1]] = images.resize(picture, covered)
-    return page, covered
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Source], _Picture], items: Iterable[Source], count: int
+) -> Iterator[_Picture]:
+    """function(item) of each, in order, computed in threads so many items ahead."""
+    waiting: deque[Future[_Picture]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
-def _files(output: Path, source: Source, network: bool) -> list[Path]:
+def _batches(pictures: Iterable[_Picture], most: int) -> Iterator[list[_Picture]]:
+    """Pictures in their order, as many of one size as are translated at a time."""
+    for (height, width), group in groupby(pictures, key=lambda one: one.fitted.shape[:2]):
+        size = max(1, min(most, _BATCH_PIXELS // (height * width)))
+        while batch := list(islice(group, size)):
+            yield batch
+
+
+def _files(output: Path, source: Source, suffix: str, network: bool) -> list[Path]:
     """What is written for a picture: the translation under its name, and the two files of a network."""
-    suffix = source.file.suffix if source.file.suffix.lower() in images.SUFFIXES else ".png"
     folder = output.joinpath(*map(plain_name, source.below.parts))
     return [folder / plain_name(source.file.stem, end) for end in [suffix, *([".json", ".graphml"] if network else [])]]
 

@@ -1,15 +1,19 @@
 """The pictures that a command is given: files, and what lies in folders."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from ganforge.data.threads import in_threads
 from ganforge.errors import UserError, require
 from ganforge.files.folders import natural_key
 from ganforge.pictures import images
 
 _NAMED = 3  # of several files, in a message
+
+Looked = TypeVar("Looked")
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,18 @@ def find(given: Sequence[str | Path], recursive: bool = False) -> tuple[list[Sou
     return sources, notes
 
 
-def check(sources: Sequence[Source], channels: int) -> tuple[dict[Source, tuple[int, int]], list[str]]:
-    """The height and width of each picture that decodes, and what is wrong with the others, a sentence each."""
-    shapes, broken = {}, []
-    for source in sources:
+def check(sources: Sequence[Source], look: Callable[[Source], Looked]) -> tuple[dict[Source, Looked], list[str]]:
+    """What `look` finds of each picture, in threads, and what is wrong where it raises UserError, a sentence each."""
+
+    def found(source: Source) -> Looked | UserError:
         try:
-            shapes[source] = images.read(source.file, channels).shape[:2]
+            return look(source)
         except UserError as error:
-            broken.append(str(error))
-    return shapes, broken
+            return error
+
+    found_of = dict(zip(sources, in_threads(found, sources, "checking"), strict=True))
+    broken = [str(error) for error in found_of.values() if isinstance(error, UserError)]
+    return {source: seen for source, seen in found_of.items() if not isinstance(seen, UserError)}, broken
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ganforge.data.arcgis import exported_normalization
 from ganforge.data.pair_files import Pair
 from ganforge.data.pair_sides import SIDES, Reading, Sides, Survey, Values, Window, survey
 from ganforge.errors import require
@@ -156,7 +157,11 @@ class BandData:
                 f"trained on {len(own.bands)} ({', '.join(own.bands[:13])}); choose them with data.{side}_bands",
             )
             return own
-        chosen = normalization(self.settled(side), reading.dtype, self.found.statistics["train", side])
+        if self.kinds[side] == "emd":
+            folder = self.files.file(self.splits["train"][0], side).parent.name
+            chosen = exported_normalization(self.root, folder, reading.bands)
+        else:
+            chosen = normalization(self.settled(side), reading.dtype, self.found.statistics["train", side])
         return Side(reading.bands, reading.dtype, reading.nodata, chosen)
 
     @cached_property

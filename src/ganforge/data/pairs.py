@@ -92,7 +92,7 @@ class PairsData(DataModule):
             "direction": (direction, DIRECTIONS),
             "split": (split, SPLITS),
             "crop": (crop, (True, False, "auto", None)),
-            **{f"{side}_normalization": (self.kinds[side], ("auto", *KINDS)) for side in SIDES},
+            **{f"{side}_normalization": (self.kinds[side], ("auto", *KINDS, "emd")) for side in SIDES},
         }
         for name, (value, accepted) in choices.items():
             require(value in accepted, f"data.{name}={value}: choose one of {', '.join(map(str, accepted))}")
@@ -221,7 +221,10 @@ class PairsData(DataModule):
 
     @property
     def settled(self) -> dict[str, Any]:
-        kinds = {f"{side}_normalization": own.normalization.kind for side, own in (self.sides or {}).items()}
+        kinds = {
+            f"{side}_normalization": "emd" if self.kinds[side] == "emd" else own.normalization.kind
+            for side, own in (self.sides or {}).items()
+        }
         crop = None if self.measured is None else True
         nothing = dict.fromkeys(f"{side}_normalization" for side in SIDES)
         return {"size": self.size, "crop": crop, **self.channels, **nothing, **kinds}

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ganforge.errors import require
 
@@ -80,6 +81,34 @@ def unchanged_statistics(network: nn.Module) -> Iterator[None]:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(count)
+
+
+@contextmanager
+@torch.no_grad()
+def fixed_statistics(network: nn.Module, sample: torch.Tensor) -> Iterator[None]:
+    """Within it, batch and instance norm use the statistics of `sample` (B, C, H, W), of all its pictures together.
+
+    In evaluation mode, so that a network without other ties between places gives every window of a scene what it gives
+    there in the whole. The network's own mode and statistics stay as they were.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d)]
+    statistics: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        (x,) = inputs
+        if module not in statistics:
+            values = x.float()
+            statistics[module] = values.mean(dim=(0, 2, 3)), values.var(dim=(0, 2, 3), correction=0)
+        return functional.batch_norm(x, *statistics[module], module.weight, module.bias, training=False, eps=module.eps)
+
+    was_training, hooks = network.training, [norm.register_forward_hook(note) for norm in norms]
+    try:
+        network.eval()(sample)
+        yield
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.no_grad()
