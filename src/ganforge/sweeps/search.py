@@ -20,7 +20,7 @@ from ganforge.sweeps.sweep import Job, Outcome, Sweep, label
 
 STUDY = "sweep"
 DATABASE = "optuna.db"
-INSTALL = 'pip install -e ".[sweep]"'
+INSTALL = "pip install optuna"
 MODES = {"minimize": "min", "maximize": "max"}
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("none", "median", "hyperband")
