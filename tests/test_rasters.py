@@ -1,7 +1,9 @@
 """rasters.py against rasterio, tifffile and Pillow, with and without rasterio: nothing is reduced."""
 
 import math
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -423,6 +425,27 @@ def test_a_scene_that_is_not_finished_leaves_what_was_there(tmp_path):
     with pytest.raises(ValueError, match="row 5"), scene() as file:
         file.write(5, np.ones((300, 300, 1), np.uint8))
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x.tif", b"before")]
+
+
+def test_windows_of_a_file_that_changes_and_in_other_processes_and_threads(tmp_path):
+    first, second = noise((300, 300, 2), "uint16", 1), noise((300, 300, 2), "uint16", 2)
+    path = located(tmp_path / "x.tif", first, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    tops = np.random.default_rng(0).integers(0, 250, 40).tolist()
+
+    def agrees(values, top):
+        return np.array_equal(rasters.read(path, window=(top, 9, 50, 60)).values, values[top : top + 50, 9:69])
+
+    assert agrees(first, 3)  # and the file stays open
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all(agrees(first, top) for top in tops) else 1)
+    assert all(agrees(first, top) for top in tops)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(lambda top: agrees(first, top), tops))
+    located(tmp_path / "new.tif", second, tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    (tmp_path / "new.tif").replace(path)
+    assert agrees(second, 3)
 
 
 def real_files():

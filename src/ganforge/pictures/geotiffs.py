@@ -4,7 +4,10 @@ GDAL is told to open TIFFs alone, and no file beside them: other formats name fi
 """
 
 import logging
+import os
+import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +25,7 @@ from ganforge.files.folders import open_file
 from ganforge.files.untrusted import first_line
 from ganforge.pictures.raster_data import Georeference, Raster
 
+_MOST_OPEN = 32  # files of a thread
 TILE = 256  # pixels, of tiled files that are written
 _SETTINGS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no .aux.xml, .ovr, .msk or .tfw beside the file
@@ -36,12 +40,11 @@ logging.getLogger("rasterio").addFilter(lambda record: record.levelno >= logging
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
-    """The GeoTIFF; whatever GDAL raises becomes a UserError that names it."""
+def named(path: str | Path) -> Iterator[None]:
+    """Whatever GDAL raises becomes a UserError that names the file."""
     try:
-        open_file(path).close()
-        with rasterio.Env(**_SETTINGS), rasterio.open(Path(path).absolute(), driver="GTiff") as file:
-            yield file
+        with rasterio.Env(**_SETTINGS):
+            yield
     except UserError:
         raise
     except Exception as error:
@@ -54,7 +57,7 @@ def opened(path: str | Path) -> Iterator[rasterio.DatasetReader]:
 
 def place(path: str | Path) -> Georeference | None:
     """Where the file lies, None where it says nothing about it."""
-    with opened(path) as file:
+    with named(path), _open(path) as file:
         crs = file.crs.to_string() if file.crs else ""
         if not crs and file.transform == Affine.identity():
             return None
@@ -67,12 +70,41 @@ def read(
     """Bands (from 0) in a window (top, left, h, w): (h, w, C) in the file's type, and where its mask hides them."""
     top, left, height, width = window
     region = Window(left, top, width, height)
-    with opened(path) as file:
+    with named(path):
+        file = _kept(path)
         values = file.read([band + 1 for band in bands], window=region)
         flags = file.mask_flag_enums[0]
         has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
         mask = file.read_masks(1, window=region) == 0 if has_mask else None
     return values.transpose(1, 2, 0), mask
+
+
+def _open(path: str | Path) -> rasterio.DatasetReader:
+    open_file(path).close()
+    return rasterio.open(Path(path).absolute(), driver="GTiff", sharing=False)
+
+
+class _Open(threading.local):
+    """The files of one thread of one process that stay open, because to open one takes as long as to read a window."""
+
+    def __init__(self):
+        self.process, self.files = os.getpid(), OrderedDict()
+
+
+_open_files = _Open()
+
+
+def _kept(path: str | Path) -> rasterio.DatasetReader:
+    if _open_files.process != os.getpid():  # a fork reads from files of its own: positions in them are shared
+        _open_files.__init__()
+    files, status = _open_files.files, os.stat(path)
+    key = (os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in files:
+        while len(files) >= _MOST_OPEN:
+            files.popitem(last=False)[1].close()
+        files[key] = _open(path)
+    files.move_to_end(key)
+    return files[key]
 
 
 def create(

@@ -26,6 +26,8 @@ MOST_BYTES = 20 * images.MOST_PIXELS  # of the values that are read at once
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _PLAIN_CODECS = {1: "none", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
+_UNCOMPRESSED = 1
+_PADDING = 64  # bytes that a strip may have more than its pixels
 _DEFLATE = (8, 32946)
 _DEFLATES_TO = 1032  # bytes at most, of one
 _FLOAT = 3  # of predictors: 1 is none, 2 the difference to the value before
@@ -77,7 +79,8 @@ def read(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
         require(said.missing is None, f"{path}: {said.missing}")
         page = tiff.pages[0]
         check_bytes(path, said.height, said.width, len(said.layout.names), said.dtype.itemsize)
-        _check_deflated(path, page, said.block_bytes)
+        check_bytes(path, 1, 1, 1, said.block_bytes)
+        _check_expansion(path, page, said.block_bytes)
         values = _unpredicted(page) if page.predictor == _FLOAT else page.asarray(maxworkers=1)
         values = _bands_last(page, values).astype(said.dtype, copy=False)
         mask = _mask(path, tiff)
@@ -129,18 +132,22 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         page.dtype is not None and min(page.shape, default=0) > 0 and page.imagedepth == 1,
         f"{path}: is no picture of rows and columns of whole or real numbers",
     )
+    bits = page.tags.valueof(tiff_tags.BITS)
     require(
-        page.samplesperpixel == len(layout.names),
+        page.samplesperpixel == len(layout.names)
+        and (not isinstance(bits, tuple) or len(bits) == page.samplesperpixel),
         f"{path}: does not decode (its tags disagree on the number of bands); replace it by a complete TIFF",
     )
-    if not layout.is_ordinary:  # others are read by Pillow, which reads more than the standard allows
-        _check_segments(path, page)
     turned = layout.orientation in (5, 6, 7, 8)
     height, width = (page.imagewidth, page.imagelength) if turned else (page.imagelength, page.imagewidth)
     here = tiff_tags.place(page.tags.valueof)
     block = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     rows, columns = int(block[0]) if page.is_tiled else min(int(block[0]), page.imagelength), int(block[1])
     bands = 1 if page.planarconfig == _SEPARATE else len(layout.names)
+    block_bytes = rows * columns * bands * np.dtype(page.dtype).itemsize
+    if not layout.is_ordinary:  # others are read by Pillow, which reads more than the standard allows
+        _check_segments(path, page)
+        _check_lengths(path, page, block_bytes)
     return Tiff(
         height=height,
         width=width,
@@ -149,7 +156,7 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         place=here,
         is_georeferenced=here is not None or page.tags.valueof(tiff_tags.GEO_KEYS) is not None,
         missing=_missing(page),
-        block_bytes=rows * columns * bands * np.dtype(page.dtype).itemsize,
+        block_bytes=block_bytes,
         has_mask=_mask_page(tiff) is not None,
     )
 
@@ -181,20 +188,40 @@ def _check_segments(path: str | Path, page: tifffile.TiffPage) -> None:
     )
 
 
-def _check_deflated(path: str | Path, page: tifffile.TiffPage, nominal: int) -> None:
-    """Raise UserError where a strip or tile decodes to more than its pixels: all of it would be in memory at once."""
-    if int(page.compression) not in _DEFLATE:
+def _check_lengths(path: str | Path, page: tifffile.TiffPage, nominal: int) -> None:
+    """Raise UserError where the first strip or tile, or an uncompressed one, does not hold the pixels that tags say."""
+    lengths = list(page.databytecounts)
+    if int(page.compression) in _DEFLATE:
+        lengths = [_decoded(page, 0, nominal)]
+    elif int(page.compression) != _UNCOMPRESSED:
         return
-    handle = page.parent.filehandle
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if count * _DEFLATES_TO <= max(nominal, MOST_BYTES // 8):
-            continue
-        handle.seek(offset)
-        decoder, data, found = zlib.decompressobj(), handle.read(count), 0
-        while data and not decoder.eof and found <= nominal:
-            found += len(decoder.decompress(data, 2**20))
-            data = decoder.unconsumed_tail
-        require(found <= nominal, f"{path}: does not decode (a strip of it holds more than its pixels)")
+    enough = lengths[0] >= nominal or page.databytecounts[0] == 0
+    require(
+        enough and max(lengths) <= nominal + _PADDING,
+        f"{path}: does not decode (a strip of it does not hold the {nominal:,} bytes that its tags say); replace it "
+        "by a complete TIFF",
+    )
+
+
+def _check_expansion(path: str | Path, page: tifffile.TiffPage, nominal: int) -> None:
+    """Raise UserError where a strip or tile decodes to so much more than its pixels that memory is in danger."""
+    if int(page.compression) in _DEFLATE:
+        for number, count in enumerate(page.databytecounts):
+            if count * _DEFLATES_TO > max(nominal, MOST_BYTES // 8):
+                require(
+                    _decoded(page, number, nominal) <= nominal + _PADDING,
+                    f"{path}: does not decode (a strip of it holds more than its pixels); give a sound TIFF",
+                )
+
+
+def _decoded(page: tifffile.TiffPage, number: int, most: int) -> int:
+    """The bytes that a deflated strip or tile decodes to, counted until they are more than `most` and some."""
+    page.parent.filehandle.seek(page.dataoffsets[number])
+    decoder, data, found = zlib.decompressobj(), page.parent.filehandle.read(page.databytecounts[number]), 0
+    while data and not decoder.eof and found <= most + _PADDING:
+        found += len(decoder.decompress(data, 2**20))
+        data = decoder.unconsumed_tail
+    return found
 
 
 def _unpredicted(page: tifffile.TiffPage) -> np.ndarray:
@@ -249,8 +276,10 @@ def _mask(path: str | Path, tiff: tifffile.TiffFile) -> np.ndarray | None:
     page = _mask_page(tiff)
     if page is None:
         return None
+    block = page.tilelength * page.tilewidth if page.is_tiled else 0
+    check_bytes(path, 1, 1, 1, max(block, page.imagelength * page.imagewidth))
     _check_segments(path, page)
-    _check_deflated(path, page, page.imagelength * page.imagewidth)
+    _check_expansion(path, page, max(block, page.imagelength * page.imagewidth))
     return page.asarray(maxworkers=1).reshape(page.imagelength, page.imagewidth) == 0
 
 

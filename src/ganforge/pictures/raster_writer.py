@@ -1,6 +1,8 @@
 """Rasters to files, whole or not at all."""
 
+import errno
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace as changed
@@ -13,7 +15,7 @@ from PIL import Image
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import remedy, replace
-from ganforge.files.untrusted import first_line, shortened
+from ganforge.files.untrusted import shortened
 from ganforge.pictures import images, plain_tiffs
 from ganforge.pictures.raster_data import DTYPES, Georeference, Raster, has_rasterio, representable
 
@@ -167,6 +169,8 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             if path.suffix.lower() in _TIFF_SUFFIXES:
                 plain_tiffs.check_written(Path(file.name))
-    except OSError as error:  # rasterio's errors are such
-        said = error.strerror or first_line(error)
-        raise UserError(f"{path}: cannot be written ({said}); {remedy(error)}") from error
+    except OSError as error:
+        reason = error.errno or errno.ENOSPC  # GDAL says none, and the file could be opened before
+        raise UserError(
+            f"{path}: cannot be written ({os.strerror(reason)}); {remedy(OSError(reason, os.strerror(reason)))}"
+        ) from error

@@ -56,6 +56,8 @@ def read(
         return _cut(path, _pillow(path), bands, window)
     tiff = _tiff(path)
     head, said = tiff.header, tiff.said
+    if window == (0, 0, head.height, head.width):
+        window = None
     by_rasterio = has_rasterio() and said.layout.orientation == 1
     if head.is_ordinary and (window is None or not by_rasterio or not tiff.is_stored_as_seen):
         return _cut(path, Raster(images.read(path, len(head.bands)), head.bands, place=head.place), bands, window)
@@ -70,7 +72,8 @@ def read(
         values, mask = geotiffs.read(path, wanted, (top, left, height, width))
     else:
         values, mask = plain_tiffs.read(path)
-        values = values[top : top + height, left : left + width, wanted]
+        values = values[top : top + height, left : left + width]
+        values = values if wanted == list(range(len(head.bands))) else values[..., wanted]
         mask = None if mask is None else mask[top : top + height, left : left + width]
     if alpha is not None:
         clear = values[..., -1] == 0
