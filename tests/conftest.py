@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
 
 from ganforge.data.module import DataModule
+from ganforge.pictures import rasters
+from ganforge.pictures.raster_data import Raster
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -81,7 +83,7 @@ WIDTHS = {
 
 @pytest.fixture
 def folders(tmp_path):
-    """A folder for every data set that reads files: pairs side by side, digits, pictures of two classes."""
+    """A folder for every data set that reads files: pairs side by side and of bands, digits, two classes."""
     write_folders(tmp_path, np.random.default_rng(0))
     return tmp_path
 
@@ -97,6 +99,23 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
                 picture = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
                 picture.save(root / name / below / f"{index}.png")
     write_digits(root / "mnist", rng)
+    write_bands(root / "bands", rng)
+
+
+def write_bands(root: Path, rng: np.random.Generator) -> None:
+    """What the recipes of geodata read: radar and optical, heights, and many bands in one file."""
+    optical = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+    for below, bands, dtype in (
+        ("s1", ("VV", "VH"), "float32"),
+        ("s2", optical, "int16"),
+        ("dsm", ("dsm",), "float32"),
+        ("dtm", ("dtm",), "float32"),
+        ("", optical, "int16"),
+    ):
+        (root / below).mkdir(parents=True, exist_ok=True)
+        for index in range(10):
+            values = rng.normal(1000, 200, (32, 32, len(bands))).astype(dtype)
+            rasters.write(root / below / f"{index}.tif", Raster(values, bands))
 
 
 def write_digits(folder, rng, train: int = 60, test: int = 20) -> None:

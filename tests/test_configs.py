@@ -55,6 +55,8 @@ def test_every_translator_trains(configured, folders, tmp_path, generator):
 @pytest.mark.parametrize("experiment", CHOICES["experiment"])
 def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experiment):
     recipe = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml")
+    if isinstance(recipe.defaults[0], str) and recipe.defaults[0] != "_self_":
+        recipe = OmegaConf.load(ROOT / "conf" / "experiment" / f"{recipe.defaults[0]}.yaml")
     chosen = {key: value for entry in recipe.defaults if OmegaConf.is_dict(entry) for key, value in entry.items()}
     model = chosen.get("override /model", "pix2pix")
     data = chosen.get("override /data", "lattice")
@@ -64,6 +66,7 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
         "trainer.check_val_every_n_epoch=1",
         *(["data.n_labels=null"] if model == "sgan" else []),  # there are too few pictures
         *(["data.classes=null"] if data == "image_folder" else []),  # and of other classes
+        *([f"data.root={folders / 'bands'}"] if recipe.get("data", {}).get("layout") in ("folders", "bands") else []),
     ]
     run(configured([f"experiment={experiment}", *small]))
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")

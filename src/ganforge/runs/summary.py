@@ -189,9 +189,9 @@ def _cell(results: dict[str, Any], key: str) -> str:
 def _bands(results: dict[str, Any]) -> Numbers:
     """A row a band; columns: errors of the generator and of the baselines, in the unit of the files."""
     labels = [key.removeprefix("test/mae/") for key in results if key.startswith("test/mae/")]
-    methods = {"generator": "test", "band mean": "baseline/mean", "linear": "baseline/linear"}
+    methods = {"": "test", "mean's ": "baseline/mean", "linear ": "baseline/linear"}
     columns = {
-        f"{name} {title}": f"{prefix}/{key}"
+        f"{name}{title}": f"{prefix}/{key}"
         for title, key in (("MAE", "mae"), ("RMSE", "rmse"), ("R²", "r2"))
         for name, prefix in methods.items()
         if key != "r2" or prefix != "baseline/mean"  # about 0, by what it is
@@ -203,7 +203,8 @@ def _bands(results: dict[str, Any]) -> Numbers:
     ]
     return Numbers(
         title="Bands",
-        caption="errors on the test pairs in the unit of the files; linear: a regression from the source bands",
+        caption="errors in the unit of the files, of the generator, of the training pictures' mean and of a linear "
+        "regression from the source bands",
         columns=list(columns),
         rows=rows,
     )
