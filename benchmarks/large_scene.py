@@ -11,6 +11,7 @@ ganforge[geo], and on the disk up to twice the bytes of the scene (4 GB of 20,00
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,7 @@ def make_scene(path: Path, side: int) -> None:
                 file.write(values, band + 1, window=Window(0, top, side, len(values)))
 
 
-def make_run(scene: Path, folder: Path) -> Path:
+def make_run(scene: Path, folder: Path) -> None:
     """A run of one step on windows of the scene: three of the bands in, five out."""
     pairs = folder / "pairs"
     with rasterio.open(scene) as file:
@@ -82,7 +83,11 @@ def make_run(scene: Path, folder: Path) -> Path:
         f"hydra.run.dir={folder / 'run'}",
     ]
     subprocess.run([sys.executable, "-m", "ganforge.cli", "train", *settings], check=True, capture_output=True)
-    return folder / "run"
+
+
+def make(scene: Path, folder: Path, side: int) -> None:
+    make_scene(scene, side)
+    make_run(scene, folder)
 
 
 def peak(code: str, *arguments: str) -> tuple[float, str]:
@@ -124,8 +129,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
         scene = folder / "scene.tif"
-        make_scene(scene, options.side)
-        run = make_run(scene, folder)
+        # In a process of its own: on Linux a child begins with the peak memory of its parent.
+        making = multiprocessing.get_context("spawn").Process(target=make, args=(scene, folder, options.side))
+        making.start()
+        making.join()
+        run = folder / "run"
         empty, _ = peak("import torch")
         command = ["predict", str(run), str(scene), "-o", str(folder / "out"), "--tile", str(options.tile)]
         command += ["--overlap", str(options.overlap)]

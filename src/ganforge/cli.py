@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "larger ones in tiles of the trained size. Rasters keep their place, size and nodata, and get the bands, the "
         "unit and the type of the training's targets. Tiles of a network with instance norm, or with batch statistics, "
         "are given the statistics of the whole picture (of 16 tiles all over it), and no dropout: with those of their "
-        "own they differ two to five times as much from the picture in one piece.",
+        "own they differ two to four times as much from the picture in one piece.",
     )
     _run_argument(predict)
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")

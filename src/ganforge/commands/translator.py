@@ -28,7 +28,7 @@ from ganforge.runs.generators import Generator
 
 _BATCH_PIXELS = 2**20  # of windows that are translated at a time, at most
 _SAMPLED = 4  # windows a side of a scene, of which its statistics are taken
-_LARGEST_STEP = 16  # px; networks that halve pictures more often see them shifted by more than that, but blurred
+_LARGEST_STEP = 16  # px between windows; what a network sees in still fewer places is too smooth to show a shift
 
 Read = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray | None]]
 
