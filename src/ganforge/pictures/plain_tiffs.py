@@ -49,6 +49,7 @@ class Tiff:
     is_georeferenced: bool
     missing: str | None
     block_bytes: int
+    nbytes: int
     has_mask: bool
 
 
@@ -72,18 +73,21 @@ def inspect(path: str | Path) -> Tiff:
         return _inspected(path, tiff)
 
 
-def read(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values (H, W, C) in the file's own type, upright, and its mask: bool (H, W), True where there is nothing."""
+def read(path: str | Path, said: Tiff) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values (H, W, C) in the file's own type, upright, and its mask: bool (H, W), True where there is nothing.
+
+    said: what `inspect` found.
+    """
+    require(said.missing is None, f"{path}: {said.missing}")
+    check_bytes(path, said.height, said.width, len(said.layout.names), said.dtype.itemsize)
+    check_bytes(path, 1, 1, 1, said.block_bytes)
     with opened(path) as tiff:
-        said = _inspected(path, tiff)
-        require(said.missing is None, f"{path}: {said.missing}")
         page = tiff.pages[0]
-        check_bytes(path, said.height, said.width, len(said.layout.names), said.dtype.itemsize)
-        check_bytes(path, 1, 1, 1, said.block_bytes)
+        require(page.nbytes == said.nbytes, f"{path}: was changed while it was read; start again")
         _check_expansion(path, page, said.block_bytes)
         values = _unpredicted(page) if page.predictor == _FLOAT else page.asarray(maxworkers=1)
         values = _bands_last(page, values).astype(said.dtype, copy=False)
-        mask = _mask(path, tiff)
+        mask = _mask(path, tiff) if said.has_mask else None
     turned = [None if array is None else tiff_tags.upright(array, said.layout.orientation) for array in (values, mask)]
     return turned[0], turned[1]
 
@@ -157,6 +161,7 @@ def _inspected(path: str | Path, tiff: tifffile.TiffFile) -> Tiff:
         is_georeferenced=here is not None or page.tags.valueof(tiff_tags.GEO_KEYS) is not None,
         missing=_missing(page),
         block_bytes=block_bytes,
+        nbytes=page.nbytes,
         has_mask=_mask_page(tiff) is not None,
     )
 

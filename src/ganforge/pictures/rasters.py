@@ -71,7 +71,7 @@ def read(
         plain_tiffs.check_bytes(path, 1, 1, 1, said.block_bytes)
         values, mask = geotiffs.read(path, wanted, (top, left, height, width))
     else:
-        values, mask = plain_tiffs.read(path)
+        values, mask = plain_tiffs.read(path, said)
         values = values[top : top + height, left : left + width]
         values = values if wanted == list(range(len(head.bands))) else values[..., wanted]
         mask = None if mask is None else mask[top : top + height, left : left + width]
