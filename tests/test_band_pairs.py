@@ -170,8 +170,12 @@ def test_halves_of_deep_pictures(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (6, 16, 32, 1), dtype=np.uint16)
     for number, picture in enumerate(values):
         write(tmp_path / f"{number}.tif", picture, ["1"], place=None)
-    module = data(tmp_path, layout="side_by_side", direction="BtoA")
-    assert module.settled["size"] == 16 and module.channels == {"source_channels": 1, "target_channels": 1}
+    module = data(tmp_path, layout="auto", direction="BtoA")
+    assert (
+        "twice as wide as high" in module.notes[0]
+        and module.settled["size"] == 16
+        and module.channels == {"source_channels": 1, "target_channels": 1}
+    )
     sample, name = module.sets["val"][0], int(module.sets["val"].pairs[0].name)
     back = np.rint(module.sides["target"].normalization.decode(sample["target"].numpy()))
     assert np.array_equal(back, values[name][:, :16])
@@ -230,6 +234,16 @@ def test_pairs_on_other_grids_are_refused_with_the_command_that_warps(tmp_path, 
     a, b = tmp_path / "s1/3.tif", tmp_path / "s2/3.tif"
     assert f"rio warp {b} OUTPUT.tif --like {a}" in said
     assert f"gdalwarp -t_srs EPSG:32631 -te 500000 4599800 500240 4600000 -ts 24 20 {b} OUTPUT.tif" in said
+
+
+def test_ordinary_pictures_that_say_where_they_lie_must_lie_at_one_place(tmp_path):
+    for number in range(6):
+        for side in ("s1", "s2"):
+            moved = PLACE.moved(5, 0) if (side, number) == ("s2", 4) else PLACE
+            write(tmp_path / f"{side}/{number}.tif", np.zeros((20, 24, 3), np.uint8), ["1", "2", "3"], place=moved)
+    assert data(tmp_path).measured is None
+    with pytest.raises(UserError, match=r"1 faults in 6 pairs(?s:.*)they lie 5 pixels apart.*rio warp .*s2/4\.tif"):
+        data(tmp_path).sets  # noqa: B018
 
 
 def test_grids_a_hundredth_of_a_pixel_apart_and_one_without_a_place_are_accepted(tmp_path):

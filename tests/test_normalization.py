@@ -93,11 +93,13 @@ def test_every_16_bit_level_comes_back():
 
 @pytest.mark.parametrize("kind", ["minmax", "percentiles", "deviation"])
 def test_a_constant_band_stays_finite_and_comes_back(kind):
-    values = np.full((4, 4, 1), 7, dtype=np.int16)
-    statistics = Accumulator.of(values, None, 0).statistics()
-    assert statistics.constant() == [0]
-    chosen = normalization.normalization(kind, "int16", statistics)
-    assert np.array_equal(chosen.decode(chosen.encode(values)), values.astype(np.float32))
+    for value in (7, 0.1, 1e20, -1e20):  # the mean of 0.1 is rounded
+        values = np.full((40, 41, 1), value, dtype=np.float32)
+        statistics = Accumulator.of(values, None, 0).statistics()
+        assert statistics.constant() == [0]
+        chosen = normalization.normalization(kind, "float32", statistics)
+        assert Normalization.from_card(json.loads(json.dumps(chosen.to_card())), "FILE") == chosen
+        assert np.abs(chosen.encode(values)).max() <= 1 and np.array_equal(chosen.decode(chosen.encode(values)), values)
 
 
 def test_where_percentiles_coincide_the_extremes_count():
@@ -149,11 +151,9 @@ def test_cached_statistics_are_found_again_and_damaged_ones_are_not(tmp_path):
     normalization.store(path, [found])
     assert normalization.stored(path, (3,)) == (found,)
     assert normalization.stored(path, (2,)) is None and normalization.stored(path, (3, 3)) is None
-    for damaged in (
-        path.read_text()[:-9],
-        "[" * 10**5,
-        '[{"count": 1}]',
-        path.read_text().replace('"count": 35', '"count": -1'),
-    ):
+    text = path.read_text()
+    side = json.loads(text)[0]
+    changed = json.dumps([{**side, "minimum": side["maximum"], "maximum": side["minimum"]}])
+    for damaged in (text[:-9], "[" * 10**5, '[{"count": 1}]', text.replace('"count": 35', '"count": -1'), changed):
         path.write_text(damaged)
         assert normalization.stored(path, (3,)) is None

@@ -213,7 +213,8 @@ class BandData:
         }  # fmt: skip
         named = f" ({', '.join(own.bands[:13])}{', ...' if len(own.bands) > 13 else ''})"
         nodata = "" if own.nodata is None else f", nodata {own.nodata:g}"
-        return f"{len(own.bands)} bands{named} of {own.dtype}{nodata}, normalized by {means[own.normalization.kind]}"
+        count = f"{len(own.bands)} band{'s' * (len(own.bands) > 1)}"
+        return f"{count}{named} of {own.dtype}{nodata}, normalized by {means[own.normalization.kind]}"
 
     def _far(self, side: str, split: str, train: Statistics, other: Statistics) -> list[str]:
         """Of the bands whose values in a split are far from those of the training."""

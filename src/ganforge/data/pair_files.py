@@ -16,7 +16,7 @@ import numpy as np
 
 from ganforge.data.threads import in_threads, listed
 from ganforge.errors import UserError, require
-from ganforge.pictures import images
+from ganforge.pictures import images, rasters
 
 LAYOUTS = ("side_by_side", "folders", "suffixes", "bands")
 DIRECTIONS = ("AtoB", "BtoA")
@@ -301,4 +301,9 @@ def _shape(path: Path) -> tuple[int, int] | None:
     try:
         return images.read(path, 1).shape[:2]
     except UserError:
+        pass  # of other bands or depths, or broken
+    try:
+        header = rasters.header(path)
+    except (UserError, OSError):
         return None
+    return header.height, header.width

@@ -143,7 +143,7 @@ def _reading(
     (bands, dtype), *others = kinds
     if others:
         first, other = list(kinds.values())[:2]
-        said = "; choose them by name" if others[0][1] == dtype else ""
+        said = "; choose them by name" if others[0][1] == dtype else "; convert them, or leave the odd ones out"
         raise UserError(
             f"data.{side}_bands: the files of one side must hold the same bands of one type, but {first} holds "
             f"{_named(bands)} ({dtype}) and {other} {_named(others[0][0])} ({others[0][1]}){said}"
@@ -242,6 +242,20 @@ def survey(
         )
         found.statistics[split, side] = total.statistics()
     return found
+
+
+def check_grids(sides: Sides, pairs: Sequence[Pair]) -> None:
+    """Raise one UserError for all pairs of ordinary pictures of which both say where they lie, and not at one place."""
+    faults = []
+    for pair in pairs:
+        headers = [sides.headers.get(sides.file(pair, side)) for side in SIDES]
+        if pair.a != pair.b and all(header is not None and header.place is not None for header in headers):
+            shapes = {side: (own.height, own.width) for side, own in zip(SIDES, headers, strict=True)}
+            try:
+                _require_one_grid(*(sides.file(pair, side) for side in SIDES), shapes, headers)
+            except UserError as error:
+                faults.append(str(error))
+    require_sound(faults, pairs)
 
 
 def _blocks(shape: tuple[int, int], bands: int) -> Iterator[Window]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganforge.data.band_pairs import BandData, BandPairs
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.data.pair_files import DIRECTIONS, LAYOUTS, Naming, Pair, check_pairs
-from ganforge.data.pair_sides import SIDES, Sides, find_sides, largest_power
+from ganforge.data.pair_sides import SIDES, Sides, check_grids, find_sides, largest_power
 from ganforge.data.resized_pairs import Pairs
 from ganforge.data.splits import SPLITS, Splits, find_splits
 from ganforge.errors import require
@@ -243,6 +243,7 @@ class PairsData(DataModule):
                 name: self.measured.dataset(own, flip=self.flip, augment=name == "train", seed=self.seed)
                 for name, own in self.pairs.items()
             }
+        check_grids(self._files[0], list(dict.fromkeys(pair for own in self.pairs.values() for pair in own)))
         kept: dict[Pair, tuple[np.ndarray, np.ndarray]] = {}
         sets = {
             name: Pairs(

@@ -65,7 +65,8 @@ class BandErrors(nn.Module):
 
     def prepare(self, data: DataModule) -> None:
         """Nothing is measured of ordinary pictures."""
-        self.sums = None if data.sides is None else BandSums(data.sides["target"])
+        if data.sides is not None:
+            self.sums, self.monitor = BandSums(data.sides["target"]), ("r2", "max")
 
     def update(self, batch: Mapping[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W), of the batch's pictures."""

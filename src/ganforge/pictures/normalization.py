@@ -177,19 +177,23 @@ class Accumulator:
 def normalization(kind: str, dtype: str, statistics: Statistics) -> Normalization:
     """Of one kind, for bands of these statistics.
 
-    A band in which every pixel has one value keeps its unit: the value becomes -1 and the value plus 1 becomes 1.
+    A band in which every pixel has one value becomes -1 (0 by its mean), and what is larger stays finite.
     Where percentiles are equal although the values differ, the extremes are taken.
     """
     if kind == "range":
         low, high = RANGES[dtype]
         return Normalization(kind, (low,) * len(statistics.mean), (high,) * len(statistics.mean))
     if kind == "deviation":
-        return Normalization(kind, statistics.mean, tuple(one or 1.0 for one in statistics.deviation))
+        constant = statistics.constant()  # whose deviation may be of rounding
+        spread = (1.0 if band in constant else own for band, own in enumerate(statistics.deviation))
+        return Normalization(kind, statistics.mean, tuple(spread))
     low, high = statistics.minimum, statistics.maximum
     if kind == "percentiles":
         pairs = zip(statistics.lower, statistics.upper, low, high, strict=True)
         low, high = zip(*((a, b) if a < b else (c, d) for a, b, c, d in pairs), strict=True)
-    return Normalization(kind, tuple(low), tuple(b if b > a else a + 1 for a, b in zip(low, high, strict=True)))
+    return Normalization(
+        kind, tuple(low), tuple(b if b > a else a + max(1.0, abs(a)) for a, b in zip(low, high, strict=True))
+    )
 
 
 def key(files: Iterable[Path], *settings: Any) -> str:
@@ -233,4 +237,10 @@ def _are_statistics(side: dict[str, Any], bands: int) -> bool:
         and type(side["count"]) is int
         and side["count"] > 0
         and all(_are_numbers(side[name]) and len(side[name]) == bands for name in names[1:])
+        and all(a <= b for a, b in zip(side["minimum"], side["maximum"], strict=True))
+        and all(a <= b for a, b in zip(side["lower"], side["upper"], strict=True))
+        and all(
+            own > 0 or low == high
+            for own, low, high in zip(side["deviation"], side["minimum"], side["maximum"], strict=True)
+        )
     )
