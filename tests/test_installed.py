@@ -72,6 +72,10 @@ def test_a_wheel_trains_resumes_sweeps_samples_and_reports(ganforge, installed, 
         assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 2
 
+    begun = ganforge("new", "my_rings")  # whose templates travel in the wheel
+    assert begun.returncode == 0, begun.stderr
+    assert (tmp_path / "my_rings/my_rings/conf/model/generator/tiny.yaml").is_file()
+
 
 def test_tab_completes_after_ganforge_train(tmp_path):
     line = "ganforge train model=r3"
