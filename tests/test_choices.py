@@ -195,3 +195,9 @@ def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, cho
 def test_a_translation_trains_with_every_objective(configured, folders, tmp_path, objective):
     run(configured([f"model/objective={objective}", *TINY_PIX2PIX, *overrides_for("pairs", folders)]))
     assert (tmp_path / "run/results.json").is_file()
+
+
+def test_pictures_too_small_for_the_discriminator_of_pairs_are_refused(configured, tmp_path):
+    tiny = ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.discriminator.layers=6"]
+    with pytest.raises(UserError, match=r"PatchGAN takes no such pictures .* 64×64 px; a larger data.size"):
+        run(configured([*tiny, "trainer.accelerator=cpu"]))

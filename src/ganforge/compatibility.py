@@ -12,13 +12,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganforge import CONF
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.files.untrusted import first_line
-from ganforge.systems import Adversarial, LatentGAN
+from ganforge.systems import Adversarial, LatentGAN, Pix2Pix
 from ganforge.words import choices
 
 # What a user can do where data lack something that they could provide.
@@ -91,28 +92,38 @@ def settle(config: DictConfig, data: DataModule) -> None:
 def check_logits(model: Adversarial, data: DataModule) -> None:
     """Raise UserError where a discriminator takes no pictures of the data, or does not return what the loss takes.
 
-    Of GANs from noise. Computed on shapes alone.
+    Of pix2pix and of GANs from noise. Computed on shapes alone.
     """
+    if isinstance(model, Pix2Pix):
+        pair = torch.empty(data.batch_size, sum(data.channels.values()), data.size, data.size, device="meta")
+        _shape_of_logits(model.discriminator, pair)
     if not isinstance(model, LatentGAN):
         return
     images = torch.empty(2, data.channels["channels"], data.size, data.size, device="meta")
     label = model.label({"label": torch.zeros(2, dtype=torch.int64, device="meta")})
-    network, wanted = model.discriminator, model.logits_shape(len(images), len(data.class_names))
-    name = type(network).__name__
+    wanted = model.logits_shape(len(images), len(data.class_names))
+    shape = _shape_of_logits(model.discriminator, images, label)
+    require(
+        shape in (None, wanted),
+        f"model.discriminator: {type(model.discriminator).__name__} returns {_form(shape or ())}, and "
+        f"{type(model).__name__} takes {_form(wanted)}; model.discriminator.outputs is the number of classes for a "
+        "semi-supervised GAN, and 1 for others",
+    )
+
+
+def _shape_of_logits(network: nn.Module, *inputs: Tensor | None) -> tuple[int, ...] | None:
+    """What a discriminator returns for inputs of these shapes; None where that cannot be said without numbers."""
     try:
         weights = {name: value.to("meta") for name, value in network.state_dict().items()}
-        shape = tuple(functional_call(network, weights, (images, label)).shape)
-    except NotImplementedError:
-        return  # an operation that needs numbers
+        return tuple(functional_call(network, weights, inputs).shape)
+    except NotImplementedError:  # an operation that needs numbers
+        return None
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        size = "×".join(map(str, inputs[0].shape[2:]))
         raise UserError(
-            f"model.discriminator: {name} takes no such pictures or classes ({first_line(error)})"
+            f"model.discriminator: {type(network).__name__} takes no such pictures or classes ({first_line(error)}), as "
+            f"those of {size} px; a larger data.size, or fewer layers, may help"
         ) from error
-    require(
-        shape == wanted,
-        f"model.discriminator: {name} returns {_form(shape)}, and {type(model).__name__} takes {_form(wanted)}; "
-        "model.discriminator.outputs is the number of classes for a semi-supervised GAN, and 1 for others",
-    )
 
 
 def _form(shape: tuple[int, ...]) -> str:
