@@ -121,8 +121,8 @@ def _shape_of_logits(network: nn.Module, *inputs: Tensor | None) -> tuple[int, .
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         size = "×".join(map(str, inputs[0].shape[2:]))
         raise UserError(
-            f"model.discriminator: {type(network).__name__} takes no such pictures or classes ({first_line(error)}), as "
-            f"those of {size} px; a larger data.size, or fewer layers, may help"
+            f"model.discriminator: {type(network).__name__} takes no such pictures or classes ({first_line(error)}), "
+            f"as those of {size} px; a larger data.size, or fewer layers, may help"
         ) from error
 
 
