@@ -45,7 +45,7 @@ def predict(
     if reads_networks:
         from ganforge.commands import bonds  # other translations need none of SciPy
 
-    channels, size = generator.card["source_channels"], generator.card["size"]
+    channels, size = generator.channels, generator.card["size"]
     sources, notes = find(pictures, recursive)
     shapes, broken = check(sources, channels)
     hint = "; --skip-broken leaves them out" if shapes else ""
