@@ -2,9 +2,9 @@
 
     python benchmarks/kill_test.py --kills 100         # about an hour on two cores
 
-SIGKILL, SIGINT and SIGTERM, to the process or to its whole group; lattice, pairs, image_folder and mnist with 0, 1 and
-2 data workers, in one process and in two. Prints a line a training and a table at the end; exit status 1 where one
-differs.
+SIGKILL, SIGINT and SIGTERM, to the process or to its whole group; lattice, pairs, unpaired, image_folder and mnist with
+0, 1 and 2 data workers, in one process and in two. Prints a line a training and a table at the end; exit status 1
+where one differs.
 """
 
 import argparse

@@ -92,6 +92,7 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
     for name, shape, where in (
         ("pairs", (32, 64, 3), [""]),
         ("image_folder", (40, 36, 3), ["plain", "striped"]),
+        ("unpaired", (40, 36, 3), ["trainA", "trainB", "testA", "testB"]),
     ):
         for below in where:
             (root / name / below).mkdir(parents=True)
@@ -134,8 +135,8 @@ def overrides_for(data: str, folders) -> list[str]:
     """The overrides that make a data set tiny and find its files."""
     if data == "lattice":
         return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null"]
-    if data == "mnist":
-        return ["data=mnist", f"data.root={folders / 'mnist'}", "data.n_heldout=20", "evaluation=pixels"]
+    if data in ("mnist", "coloured_digits"):
+        return [f"data={data}", f"data.root={folders / 'mnist'}", "data.n_heldout=20", "evaluation=pixels"]
     settings = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/data/{data}.yaml"))
     root = [f"data.root={folders / data}"] if "root" in settings else []
     small = [f"data={data}", *root, "data.size=32"]
@@ -146,7 +147,8 @@ def overrides_for_model(model: str, size: int = 32) -> list[str]:
     if model == "pix2pix":
         return ["model.generator.depth=3", *TINY_PIX2PIX]
     widths = [width.format([16] * 4 if size == 32 else [16] * 3) for width in WIDTHS.get(model, [])]
-    base = [f"model.{network}.base_channels=4" for network in ("generator", "discriminator")]
+    networks = ("a_to_b", "critic_a") if model == "cyclegan" else ("generator", "discriminator")
+    base = [f"model.{network}.base_channels=4" for network in networks]
     return [f"model={model}", *(widths or base), *(setting for setting in TINY if "base_channels" not in setting)]
 
 

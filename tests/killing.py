@@ -32,6 +32,16 @@ SAMPLING = [
     "data.batch_size=4",
     "trainer.accelerator=cpu",
 ]
+CYCLES = [  # pools, both sides, moving averages
+    "model=cyclegan",
+    *(f"model.{network}.base_channels=4" for network in ("a_to_b", "critic_a")),
+    "model.a_to_b.depth=1",
+    "model.pool_size=4",
+    "model.ema_half_life=40",
+    "model.accumulate=2",
+    "data.batch_size=2",
+    "trainer.accelerator=cpu",
+]
 COMMON = [
     "trainer.max_epochs=9",
     "trainer.log_every_n_steps=3",
@@ -41,6 +51,7 @@ COMMON = [
 CASES = {
     "lattice": [*TRANSLATION, "data.n_train=22", "data.n_val=6"],
     "pairs": [*TRANSLATION, "model.generator.depth=4", "data.n_train=null", "data.n_val=null", "data.n_test=null"],
+    "unpaired": CYCLES,
     "image_folder": [*SAMPLING, "data.n_val=8", "data.n_test=8"],
     "mnist": [*SAMPLING, "data.n_train=38", "data.n_val=8", "data.n_test=8"],
 }

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from conftest import ROOT, TINY_PIX2PIX, TinyImages, overrides_for, overrides_for_model
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
-from ganforge.networks.resnet import reflected
+from ganforge.networks.resampling import reflected
 from ganforge.settings import FirstSteps, profiler, verbose
 from ganforge.words import choices, nearest
 

@@ -1,5 +1,6 @@
 """Grids, tables and histograms for the loggers that can show them; the GANs know nothing of it."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ class Dashboard(pl.Callback):
         if grid is None or grid.last_grid == self._shown:
             return
         self._shown = grid.last_grid
-        paired = "paired" in trainer.datamodule.provides
-        what = "source | generated | target" if paired else "generated, always of the same noise"
+        what = shown(trainer.datamodule.provides)
         for logger in _media_loggers(trainer):
             logger.picture("samples", grid.last_grid, f"{module.images_seen} images seen: {what}", module.images_seen)
 
@@ -80,6 +80,13 @@ class Dashboard(pl.Callback):
             logger.checkpoint(Path(results["best_checkpoint"]), results["best_checkpoint_images_seen"])
 
 
+def shown(provides: Collection[str]) -> str:
+    """What the columns of a sample grid are, of data that provide this."""
+    if "unpaired" in provides:
+        return "A | A to B | A to B to A | B | B to A | B to A to B"
+    return "source | generated | target" if "paired" in provides else "generated, always of the same noise"
+
+
 def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[list[Any]]:
     """A row for every number of the test sets: whose weights, which set, its name, value and interval."""
     rows = []
@@ -91,8 +98,12 @@ def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[lis
                 if number != key and number.rpartition("/")[2] not in DETAILS:
                     interval = [results.get(f"{key}/{detail}") for detail in DETAILS]
                     rows.append([weights, name, number, value, *interval])
-    # Methods that have no weights.
-    rows += [["", test_names[0], key, value, None, None] for key, value in results.items() if key[:9] == "baseline/"]
+    # Methods that have no weights, and what translations lie between.
+    plain = [key for key in results if key.startswith(("baseline/", "floor/", "ceiling/"))]
+    for key in plain:
+        if key.rpartition("/")[2] not in DETAILS:
+            interval = [results.get(f"{key}/{detail}") for detail in DETAILS]
+            rows.append(["", test_names[0], key, results[key], *interval])
     return rows
 
 

@@ -18,8 +18,9 @@ GIF_FRAMES = 60
 class SampleGrid(pl.Callback):
     """At every validation a PNG of the same pictures, so that one sees them come about.
 
-    Of translations the first `pictures` validation pairs, one a row: source | generated | target. Of pictures from
-    noise the first `samples`, of fixed latents, with a column a class where the model is told classes. At the end
+    Of translations the first `pictures` validation items, one a row, as the model's `panels` shows them: source |
+    generated | target of pairs. Of pictures from noise the first `samples`, of fixed latents, with a column a class
+    where the model is told classes. At the end
     `evolution.gif` of all these PNGs, and `evolution.png`: the first `pictures` rows at up to `stages` times from the
     first to the last.
     folder: where the pictures go; those that are there when a training goes on are its earlier ones.
@@ -49,27 +50,24 @@ class SampleGrid(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Tensor, batch: Any, *_: Any
     ) -> None:
-        paired = "source" in batch
-        missing = (self.pictures if paired else self.samples) - sum(len(seen[0]) for seen in self._seen)
+        missing = (self.samples if "image" in batch else self.pictures) - sum(len(seen[0]) for seen in self._seen)
         if missing > 0:
-            columns = [outputs.float()]
-            if paired:
-                shown = (("target", outputs), ("source", batch["source"]), ("target", batch["target"]))
-                columns = [trainer.datamodule.view(side, pictures[:missing]).float() for side, pictures in shown]
+            items = {name: value[:missing] for name, value in batch.items()}
+            columns = [column.float() for column in module.panels(items, outputs[:missing])]
             if _class_names(trainer):
-                columns.append(batch["label"])
-            self._seen.append(tuple(column[:missing].cpu() for column in columns))
+                columns.append(items["label"])
+            self._seen.append(tuple(column.cpu() for column in columns))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         goes_on = trainer.sanity_checking and module.images_seen > 0  # its picture of this moment is there, of all rows
         if not trainer.is_global_zero or goes_on:
             return
-        generated, *more = (torch.cat(column) for column in zip(*self._seen, strict=True))
-        names, generated = _class_names(trainer), generated.float()
-        if "paired" in trainer.datamodule.provides:
-            page = rows([more[0].float(), generated, more[1].float()])
+        columns = [torch.cat(column) for column in zip(*self._seen, strict=True)]
+        if "image" in trainer.datamodule.provides:
+            names = _class_names(trainer)
+            page = by_class(columns[0], columns[1] if names else None, names)
         else:
-            page = by_class(generated, more[0] if names else None, names)
+            page = rows(columns)
         file = self.folder / f"images_{module.images_seen:09d}.png"
         save(page, file)
         self.files = [*(other for other in self.files if other != file), file]
@@ -88,11 +86,13 @@ class SampleGrid(pl.Callback):
         files = [file for file in self.files if Image.open(file).size == Image.open(self.files[-1]).size]
         if len(files) < 2:
             return
-        paired, size = "paired" in trainer.datamodule.provides, trainer.datamodule.size
-        names, padding = _class_names(trainer), 4 if paired else 2
+        translates, size = "image" not in trainer.datamodule.provides, trainer.datamodule.size
+        padding, names = 4 if translates else 2, _class_names(trainer)
         grids = [cells(files[index], size, padding, names) for index in _spread(len(files), self.stages)]
-        if paired:  # source | generated | target
-            columns = [grids[-1][0::3], *(grid[1::3] for grid in grids), grids[-1][2::3]]
+        if translates:  # source | generated | target of pairs; of other translations those of the first direction
+            n = Image.open(files[-1]).width // (size + padding)
+            targets = [grids[-1][2::3]] if n == 3 else []
+            columns = [grids[-1][0::n], *(grid[1::n] for grid in grids), *targets]
         else:
             columns = [grid[: self.pictures] for grid in grids]
         save(rows(columns), self.folder / "evolution.png")

@@ -114,9 +114,10 @@ class LatticeData(DataModule):
         num_workers: int,
         seed: int,
     ):
-        super().__init__(size=size, batch_size=batch_size, num_workers=num_workers, seed=seed)
-        for name, channels in (("source_channels", source_channels), ("target_channels", target_channels)):
-            require(channels == 1, f"data.{name}={channels}: drawings of networks are grey, 1 channel")
+        channels = {"source_channels": source_channels, "target_channels": target_channels}
+        super().__init__(size=size, batch_size=batch_size, num_workers=num_workers, seed=seed, **channels)
+        for name, count in channels.items():
+            require(count == 1, f"data.{name}={count}: drawings of networks are grey, 1 channel")
         for name, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
             require(isinstance(n, int) and n >= 1, f"data.{name}={n}: 1 or more pictures")
         ranges = {

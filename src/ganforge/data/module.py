@@ -115,6 +115,10 @@ class DataModule(pl.LightningDataModule):
         """
         raise AssertionError(f"{type(self).__name__} must define real(split)")
 
+    def training_split(self, name: str) -> str:
+        """The split of `real` with the training pictures of the kind that is generated for the data set `name`."""
+        return "train"
+
     def real_labels(self, split: str) -> np.ndarray | None:
         """The labels of `real(split)`, int64 (N,); None without classes."""
         return None
@@ -130,6 +134,10 @@ class DataModule(pl.LightningDataModule):
     def view(self, side: str, pictures: Tensor) -> Tensor:
         """Pictures (B, C, H, W) of "source" or "target" as they are shown: (B, 1 or 3, H, W) in [-1, 1]."""
         return pictures
+
+    def labelled(self, split: str) -> tuple[Dataset, np.ndarray | None]:
+        """What a classifier is trained on, or tested: pictures as `real` gives them, and their labels."""
+        return self.real(split), self.real_labels(split)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
 from ganforge.evaluation.paired import PairedMetrics
+from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics
 from ganforge.evaluation.pixels import PixelMetrics
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "ClassifierAccuracy",
     "Fidelity",
     "GeometricBaselines",
+    "HistogramMatching",
     "Memorization",
     "NetworkMetrics",
     "PairedMetrics",
+    "PartnerMetrics",
     "PixelMetrics",
 ]

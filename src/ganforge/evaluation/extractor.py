@@ -76,6 +76,19 @@ class DomainExtractor(FeatureExtractorBase):
         return self  # never changed after it was loaded
 
     @property
+    def dimensions(self) -> int:
+        return self.hidden.out_features
+
+    @property
+    def outputs(self) -> int:
+        return self.head.out_features
+
+    def resizer(self, height: int, width: int) -> str:
+        """How pictures of this size are brought to its own."""
+        size = self.size
+        return "none" if height == width == size else f"bilinear with antialiasing to {size}x{size} (PyTorch)"
+
+    @property
     def warning(self) -> str | None:
         """A sentence where its accuracy is below what its file calls the least."""
         accuracy, least = self.card["test_accuracy"], self.card.get("least_accuracy", LEAST_ACCURACY)

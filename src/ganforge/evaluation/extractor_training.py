@@ -42,7 +42,7 @@ def train_extractor(
     least_accuracy: float = LEAST_ACCURACY,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Train a classifier on data.real("train") and data.real_labels("train"), test it on "test", write `output`.
+    """Train a classifier on data.labelled("train"), test it on data.labelled("test"), write `output`.
 
     name: stands in the names of its numbers, as in fd/NAME. epochs: None for 4, or as many as make 500 steps. size:
     pixels a side that it sees; None: those of the data, 64 at most. learning_rate: the peak of a one-cycle schedule of
@@ -65,14 +65,14 @@ def train_extractor(
     require(not output.is_dir(), f"output={output}: is a folder; give the name of a file, such as {name}.pt")
     make_writable(output.parent, f"output={output}")
     classes = _check_classes(data)
-    train, test = data.real("train"), data.real("test")
+    (train, train_labels), (test, test_labels) = data.labelled("train"), data.labelled("test")
     epochs = epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / max(1, len(train) // batch_size)))
     channels, *edges = train[0].shape
     size = size or min(max(edges), LARGEST_DEFAULT_SIZE)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     images = _stack(train, size, "reading the training pictures", progress)
-    labels = torch.from_numpy(np.asarray(data.real_labels("train"), dtype=np.int64))
+    labels = torch.from_numpy(np.asarray(train_labels, dtype=np.int64))
     card = {
         "name": name,
         "class_names": classes,
@@ -86,7 +86,7 @@ def train_extractor(
     _fit(extractor.to(target), images, labels, epochs, batch_size, learning_rate, seed, progress)
     extractor.eval().float()
     _scale_features(extractor, images[:LARGEST_SCALED], batch_size)
-    true = torch.from_numpy(np.asarray(data.real_labels("test"), dtype=np.int64))
+    true = torch.from_numpy(np.asarray(test_labels, dtype=np.int64))
     accuracy = _accuracy(extractor, test, true, batch_size)
     weights = {key: value.detach().cpu().contiguous() for key, value in extractor.state_dict().items()}
     card |= {
@@ -110,18 +110,18 @@ def train_extractor(
 def _check_classes(data: DataModule) -> list[str]:
     """The names of the classes; UserError unless there are two or more, and pictures of each to train on."""
     classes, kind = list(data.class_names), type(data).__name__
-    labels = {split: data.real_labels(split) for split in ("train", "test")}
+    sets = {split: data.labelled(split) for split in ("train", "test")}
     require(
-        len(classes) >= 2 and all(values is not None for values in labels.values()),
+        len(classes) >= 2 and all(values is not None for _, values in sets.values()),
         f"{kind} has {len(classes) or 'no'} classes; an extractor is a classifier, so it needs a data set with two or "
         "more, such as data=mnist",
     )
-    for split, values in labels.items():
+    for split, (pictures, values) in sets.items():
         require(
-            len(values) == len(data.real(split)) > 0,
-            f"{kind} has {len(values)} labels for {len(data.real(split))} {split} pictures; each needs one",
+            len(values) == len(pictures) > 0,
+            f"{kind} has {len(values)} labels for {len(pictures)} {split} pictures; each needs one",
         )
-    empty = [name for label, name in enumerate(classes) if not np.any(labels["train"] == label)]
+    empty = [name for label, name in enumerate(classes) if not np.any(sets["train"][1] == label)]
     require(not empty, f"{kind} has no training pictures of {', '.join(empty[:5])}; leave out the class, or add some")
     return classes
 

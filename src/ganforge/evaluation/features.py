@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor, read_tensors, weights_hash
+from ganforge.evaluation.squeezenet import is_squeezenet, load_squeezenet
 from ganforge.files.folders import open_file, remove_abandoned, replace
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
@@ -29,14 +30,15 @@ INCEPTION_LAYERS = ("2048", "logits_unbiased")  # its defaults for FID and KID, 
 PUBLISHED_SHA256 = "6726825d"  # first digits, as in the name of the file
 _FILE = URL_INCEPTION_V3.rsplit("/", 1)[-1]
 _ARGUMENT = "evaluation.metrics.fidelity.weights"
+_EXTRACTOR = "evaluation.metrics.fidelity.extractor"
 _SECONDS = 30  # without an answer, after which a download is given up
 
 
 class FeatureNetwork:
     """A network that turns pictures into features and logits, and what must be said of it.
 
-    name: None for Inception, else the domain extractor's. hash: of its weights. dimensions: of a feature.
-    class_names: of the logits; empty for Inception. channels: 1 or 3 that it takes; None for both.
+    name: None for Inception, else the domain extractor's, or squeezenet. hash: of its weights. dimensions: of a
+    feature. class_names: of the logits, where it is a domain extractor. channels: 1 or 3 that it takes; None for both.
     """
 
     def __init__(self, module: FeatureExtractorBase, *, digest: str, origin: dict[str, Any]):
@@ -45,8 +47,8 @@ class FeatureNetwork:
         self.name = None if inception else module.name
         self.channels = None if inception else module.channels
         self.class_names = () if inception else module.class_names
-        self.dimensions = 2048 if inception else module.hidden.out_features
-        self.outputs = (module.fc if inception else module.head).out_features
+        self.dimensions = 2048 if inception else module.dimensions
+        self.outputs = module.fc.out_features if inception else module.outputs
 
     def __deepcopy__(self, memo: dict) -> "FeatureNetwork":
         return self  # 91 MiB, never changed
@@ -87,8 +89,7 @@ class FeatureNetwork:
         """How pictures of this size are brought to the network's."""
         if self.name is None:
             return "bilinear as in TensorFlow 1, without antialiasing, to 299x299 (torch-fidelity)"
-        size = self.module.size
-        return "none" if height == width == size else f"bilinear with antialiasing to {size}x{size} (PyTorch)"
+        return self.module.resizer(height, width)
 
     def describe(self) -> dict[str, Any]:
         return {"extractor": self.name or INCEPTION, "extractor_hash": self.hash, **self.origin}
@@ -97,12 +98,19 @@ class FeatureNetwork:
 def open_network(
     extractor: str | Path | None, weights: str | Path | None, class_names: Sequence[str] = ()
 ) -> FeatureNetwork:
-    """The domain extractor in a file; with None Inception, with `weights` or those that torch-fidelity downloads.
+    """The domain extractor in a file, or SqueezeNet with the weights in it; with None Inception, with `weights` or
+    those that torch-fidelity downloads.
 
     class_names: of the data, see `load_extractor`.
     Nothing that a file contains is run. Raises UserError where weights are missing and cannot be downloaded, and for
     files that are damaged or something else.
     """
+    if extractor is not None and Path(extractor).is_file():
+        contents = read_tensors(Path(extractor), _EXTRACTOR)
+        if is_squeezenet(contents):
+            squeezenet = load_squeezenet(contents, Path(extractor), f"{_EXTRACTOR}={extractor}")
+            origin = {"weights": str(extractor), "channel_order": "BGR" if squeezenet.bgr else "RGB"}
+            return FeatureNetwork(squeezenet, digest=weights_hash(squeezenet.state_dict()), origin=origin)
     if extractor is not None:
         module = load_extractor(extractor, class_names=class_names)
         origin = {"extractor_file": str(extractor)}
@@ -160,7 +168,10 @@ def _reason(error: Exception) -> str:
 
 
 def _remedy() -> str:
-    return f"add evaluation=pixels, which needs none, or {_ARGUMENT}=FILE with {_FILE}"
+    return (
+        f"add evaluation=pixels, which needs none, {_EXTRACTOR}=FILE with weights of SqueezeNet, or {_ARGUMENT}=FILE "
+        f"with {_FILE}"
+    )
 
 
 def extract(

@@ -1,6 +1,7 @@
 """FID, KID, Inception Score, precision and recall of generated images: during training, and of two sets of pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,15 +29,18 @@ class Fidelity(Metric):
     """How near the generated images are to the real ones as sets: FID, KID, Inception Score, precision, recall.
 
     needs: only for data that provide these; nothing for all data. metrics: of these; the first is the one that
-    checkpoints are compared by. extractor: a file of `ganforge extractor`, then the numbers are fd/NAME, kd/NAME, ...
-    and classes/NAME/CLASS; None: Inception. weights: of Inception; None: torch-fidelity's download. reference: the
-    split of the real images; "auto": the training set for plain images, the set that is evaluated for translations.
-    batch_size: of the network. cache_dir: where features of real images are kept. kid_subset_size: None for 1,000, or
-    all images where they are fewer. splits: of the Inception Score. replicates: resamples behind an interval; None:
-    100, above 256 dimensions 20. seed: as torch-fidelity's rng_seed. Intervals are computed for the test alone.
+    checkpoints are compared by, without pairs KID, since test sets of translations are small. extractor: a file of
+    `ganforge extractor`, then the numbers are fd/NAME, kd/NAME, ... and classes/NAME/CLASS, or weights of SqueezeNet,
+    then fd/squeezenet and so on; None: Inception. weights: of Inception; None: torch-fidelity's download.
+    reference: the split of the real images; "auto": the training set for plain images, the set that is evaluated for
+    translations. batch_size: of the network. cache_dir: where features of real images are kept. kid_subset_size: None
+    for 1,000, or all images where they are fewer. splits: of the Inception Score. replicates: resamples behind an
+    interval; None: 100, above 256 dimensions 20. seed: as torch-fidelity's rng_seed. Intervals are computed for the
+    test alone.
     """
 
     stages = ("val", "test")
+    has_floor = True
     full_state_update = False
 
     def __init__(
@@ -68,6 +72,8 @@ class Fidelity(Metric):
         self.folder = Path(cache_dir).expanduser()
         self.stage = "val"
         self.split: str | None = None
+        self._name = ""  # of the data set that is evaluated
+        self._count = 0  # images of the last `compute`
         self._network: FeatureNetwork | None = None
         self._real: Reference | None = None
         self._labels_known: list[int] | None = None
@@ -85,7 +91,9 @@ class Fidelity(Metric):
 
     @property
     def monitor(self) -> tuple[str, str]:
-        first = self.settings.metrics[0]
+        metrics = self.settings.metrics
+        unpaired = self._real is not None and "unpaired" in self._real.data.provides
+        first = "kid" if unpaired and "kid" in metrics else metrics[0]
         return names(self.network)[first], METRICS[first]
 
     def prepare(self, data: DataModule) -> None:
@@ -107,13 +115,37 @@ class Fidelity(Metric):
 
     def _reference_for(self, name: str) -> str:
         """The split of real images that those of data set `name` are compared with."""
+        if self.reference == "train":
+            return self._real.data.training_split(name)
         if self.reference != "auto":
             return self.reference
         return "train" if "image" in self._real.data.provides else name
 
+    def ceiling(self) -> dict[str, float]:
+        """The numbers of real training pictures in place of the generated ones of the last `compute`, at most as many.
+
+        Of translations; none where generated ones are compared with training pictures. Called by all ranks at once.
+        """
+        training = self._real.data.training_split(self._name)
+        settings = replace(self.settings, metrics=tuple(name for name in self.settings.metrics if name != "is"))
+        if training == self.split or not settings.metrics:
+            return {}
+        features = self._real.features(training, self.device)
+        drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(settings.seed))
+        return measure(
+            features[drawn[: self._count]],
+            torch.empty(0),
+            self._real.features(self.split, self.device),
+            network=self.network,
+            settings=settings,
+            with_intervals=self.stage == "test",
+            device=self.device,
+        )
+
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], one for each of batch["index"]; of batch["asked_label"] where given."""
-        self.split = self._reference_for(self._real.split_of(dataset))
+        self._name = self._real.split_of(dataset)
+        self.split = self._reference_for(self._name)
         self._waiting.append(from_unit(self._real.data.view("target", generated)))
         index = torch.as_tensor(batch["index"], device=generated.device)
         labels = batch.get("asked_label") if self._labels_known else None
@@ -149,6 +181,7 @@ class Fidelity(Metric):
         features, logits, labels = (
             dim_zero_cat(state).cpu()[order] for state in (self.features, self.logits, self.labels)
         )
+        self._count = len(features)
         real, tested = self._real.features(self.split, device), self.stage == "test"
         values = measure(
             features,

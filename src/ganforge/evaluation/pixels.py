@@ -101,35 +101,44 @@ class PixelMetrics(Metric):
     duplicates: share of the generated images (of the first 2,000) that have another one closer than half of what 99 %
     of real images keep from their nearest (among 2,000), or closer than a quarter of a grey level.
 
-    Images above 64 px are reduced to it. projections: directions of swd; seed: of these and of the choice of training
-    images.
+    needs: only for data that provide these. projections: directions of swd; seed: of these and of the choice of
+    training images. Images above 64 px are reduced to it.
     """
 
-    needs = frozenset({"image"})
     stages = ("val", "test")
     monitor = ("swd", "min")
+    has_floor = True
     full_state_update = False
 
-    def __init__(self, *, projections: int = PROJECTIONS, seed: int = 0):
+    def __init__(self, *, needs: Sequence[str] = ("image",), projections: int = PROJECTIONS, seed: int = 0):
         super().__init__()
+        self.needs = frozenset(needs)
         require(projections >= 1, f"evaluation.metrics.pixels.projections={projections}: 1 or more")
         self.projections, self.seed = projections, seed
-        self.reference: Reference | None = None
+        self.reference: Reference | None = None  # of the data set that is evaluated
+        self._references: dict[int, Reference] = {}  # by the id of a data set, where it has its own
         self.add_state("vectors", [], dist_reduce_fx="cat")
         self.add_state("index", [], dist_reduce_fx="cat")
 
     def prepare(self, data: DataModule) -> None:
         """Reads the training images that are compared with. Raises UserError where there are fewer than 2."""
-        real = data.real("train")
+        self.reference = self._read(data, "train")
+        if "unpaired" in self.needs:  # the other direction has another target
+            split = data.training_split("BtoA")
+            self._references = {id(data.sets["BtoA"]): self._read(data, split)} if "BtoA" in data.sets else {}
+
+    def _read(self, data: DataModule, split: str) -> Reference:
+        real = data.real(split)
         require(
             len(real) >= 2,
             f"evaluation.metrics.pixels compares training images with each other, and there is {len(real)}; "
             "use 2 or more (data.n_train), or leave it out: ~evaluation.metrics.pixels",
         )
-        self.reference = Reference.of(real, self.seed)
+        return Reference.of(real, self.seed)
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], of the batch's "index"."""
+        self.reference = self._references.get(id(dataset), self.reference)
         self.vectors.append(reduce(from_unit(generated)))
         self.index.append(batch["index"].to(generated.device))
 

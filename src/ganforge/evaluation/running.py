@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
+from ganforge.evaluation.partners import converts, source_of, with_channels
 
 
 class RunningMetrics:
@@ -19,7 +20,10 @@ class RunningMetrics:
     "test" before the first update.
 
     A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
-    `baseline/x` of the test set keeps its name. `descriptions` says how each metric was computed.
+    `baseline/x` of the test set keeps its name. Translations are tested between a floor and a ceiling, `floor/x` and
+    `ceiling/x` (`floor/NAME/x` for a further test set): the source pictures as they are in place of their translations,
+    by every metric that has a floor, and what its `ceiling()` says, where it has one. `descriptions` says how each
+    metric was computed.
     """
 
     def __init__(self, *, metrics: dict[str, Any]):
@@ -27,6 +31,8 @@ class RunningMetrics:
         self.running: dict[str, dict[str, Any]] = {}
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.prefix = ""
+        self.floors: dict[str, dict[str, Any]] = {}  # as `running`, of the source pictures
+        self._has_floor = False
 
     def choose(self, data: DataModule) -> None:
         """Drop the metrics whose needs this data does not meet, and let the others look at it."""
@@ -38,6 +44,9 @@ class RunningMetrics:
             any(metric.monitor for metric in self.metrics.values()),
             f"evaluation: none of its metrics can compare checkpoints on {type(data).__name__}; choose another one",
         )
+        translates = bool({"paired", "unpaired"} & data.provides) and len(data.channels) == 2
+        # Of pairs that measure something, source and target are in other units.
+        self._has_floor = translates and data.sides is None and converts(*data.channels.values())
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -53,7 +62,10 @@ class RunningMetrics:
             if stage in metric.stages and (metric.monitor or not self.prefix)
         }
         self.running = {name: copy.deepcopy(fitting) for name in names}
-        for metrics in self.running.values():
+        bounded = {title: metric for title, metric in fitting.items() if getattr(metric, "has_floor", False)}
+        judged = self._has_floor and stage == "test" and not self.prefix  # it has no weights, and is judged once
+        self.floors = {name: copy.deepcopy(bounded) for name in names} if judged else {}
+        for metrics in (*self.running.values(), *self.floors.values()):
             for metric in metrics.values():
                 metric.stage = stage
                 if isinstance(metric, nn.Module):
@@ -63,6 +75,8 @@ class RunningMetrics:
         """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`."""
         for metric in self.running[name].values():
             metric.update(batch, generated, dataset)
+        for metric in self.floors.get(name, {}).values():
+            metric.update(batch, with_channels(source_of(batch), generated.shape[1]), dataset)
 
     def compute(self, name: str) -> dict[str, float]:
         """The numbers of one data set, under their full names; its metrics are dropped."""
@@ -71,6 +85,12 @@ class RunningMetrics:
             for key, value in metric.compute().items():
                 plain = name == "test" and key.startswith("baseline/")
                 values[f"{self.prefix}{key if plain else f'{name}/{key}'}"] = value
+            bounds = {"floor": self.floors[name][title].compute()} if title in self.floors.get(name, {}) else {}
+            if bounds and hasattr(metric, "ceiling"):
+                bounds["ceiling"] = metric.ceiling()
+            place = "" if name == "test" else f"{name}/"
+            for bound, numbers in bounds.items():
+                values |= {f"{bound}/{place}{key}": value for key, value in numbers.items()}
             if hasattr(metric, "describe"):
                 self.descriptions[f"{self.prefix}{name}/{title}"] = metric.describe()
         return values

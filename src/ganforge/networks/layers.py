@@ -69,9 +69,10 @@ def receptive_field(network: nn.Module) -> int:
 
 
 @contextmanager
-def unchanged_statistics(network: nn.Module) -> Iterator[None]:
+def unchanged_statistics(*networks: nn.Module) -> Iterator[None]:
     """Within it, batch norm in training mode uses the statistics of its batch and leaves the running ones alone."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    modules = [module for network in networks for module in network.modules()]
+    norms = [module for module in modules if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -5,24 +5,7 @@ from torch import nn
 
 from ganforge.errors import require
 from ganforge.networks.layers import initialize, last_layer, normalization
-
-
-def reflected(x: torch.Tensor, width: int) -> torch.Tensor:
-    """(B, C, H, W) with `width` rows and columns reflected at each edge, by taking rows and columns one by one."""
-    for axis in (-2, -1):
-        last = x.shape[axis] - 1
-        places = torch.arange(-width, last + 1 + width, device=x.device).abs()
-        x = x.index_select(axis, last - (last - places).abs())
-    return x
-
-
-class ReflectionPad(nn.ReflectionPad2d):
-    """torch's; on a GPU with trainer.deterministic a slower one, since torch's gradient has no equal bits there."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
-            return reflected(x, self.padding[0])
-        return super().forward(x)
+from ganforge.networks.resampling import BlurDown, ReflectionPad, check_downsample, upsampled
 
 
 class ResidualBlock(nn.Module):
@@ -45,7 +28,8 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """c7s1-64, d128, d256, R256 x depth, u128, u64, c7s1 (Zhu et al. 2017, section 7.2).
 
-    depth: residual blocks; None for the paper's 9 from 256 px and 6 below. output: see `last_layer`.
+    depth: residual blocks; None for the paper's 9 from 256 px and 6 below. output: see `last_layer`. upsample: see
+    `upsampled`; downsample: "strided" convolutions, or "blur" after others (Park et al. 2020).
 
     Input and output (B, C, H, W) in [-1, 1]; training sizes are multiples of 4, others are cropped from a padded
     picture. 11.4 M parameters for 3 -> 3 channels with 9 blocks and 64 base channels.
@@ -62,6 +46,8 @@ class ResNetGenerator(nn.Module):
         norm: str = "batch",
         dropout: float = 0.5,
         output: str | None = None,
+        upsample: str = "transposed",
+        downsample: str = "strided",
     ):
         super().__init__()
         require(base_channels >= 1, f"model.generator.base_channels={base_channels}: 1 or more")
@@ -70,19 +56,19 @@ class ResNetGenerator(nn.Module):
         require(
             size % 4 == 0, f"data.size={size} is not a multiple of 4 (two halvings); use {max(8, 4 * round(size / 4))}"
         )
-        bias = norm != "batch"
+        check_downsample(downsample, "generator")
+        bias, blurs = norm != "batch", downsample == "blur"
         width = base_channels
         layers = [ReflectionPad(3), nn.Conv2d(in_channels, width, 7, bias=bias), normalization(norm, width)]
         layers += [nn.ReLU()]
         for _ in range(2):
-            layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), normalization(norm, 2 * width)]
-            layers += [nn.ReLU()]
+            layers += [nn.Conv2d(width, 2 * width, 3, stride=1 if blurs else 2, padding=1, bias=bias)]
+            layers += [normalization(norm, 2 * width), nn.ReLU(), *([BlurDown(2 * width)] if blurs else [])]
             width *= 2
         layers += [ResidualBlock(width, norm, dropout) for _ in range(depth or (9 if size >= 256 else 6))]
         for _ in range(2):
             half = width // 2
-            layers += [nn.ConvTranspose2d(width, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
-            layers += [normalization(norm, half), nn.ReLU()]
+            layers += [*upsampled(upsample, width, half, bias), normalization(norm, half), nn.ReLU()]
             width = half
         layers += [ReflectionPad(3), nn.Conv2d(width, out_channels, 7), last_layer(output)]
         self.layers = nn.Sequential(*layers)

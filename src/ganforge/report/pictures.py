@@ -25,15 +25,18 @@ def of_run(run: Run, small: bool) -> list[dict[str, Any]]:
     last = last_grid(run)
     data = run.config.get("data")
     paired = isinstance(data, dict) and "source_channels" in data
+    both_ways = isinstance(run.config.get("model"), dict) and "b_to_a" in run.config["model"]
     kept = []  # name, caption, px that it may be wide
     if last is not None:
         seen = re.search(r"\d+", last)
         said = "source, generated, target" if paired else "drawn from the same noise each time"
+        said = "A, A to B, A to B to A, B, B to A, B to A to B" if both_ways else said
         kept.append((last, f"after {int(seen[0]):,} images: {said}" if seen else said, 640))
     if not small:
         kept.append(("samples/evolution.gif", "at each validation, from the first to the last", 512))
     said = "from the first validation to the last"
-    kept.append(("samples/evolution.png", f"source, then generated {said}, then target" if paired else said, 1280))
+    translated = f"source, then generated {said}{'' if both_ways else ', then target'}"
+    kept.append(("samples/evolution.png", translated if paired else said, 1280))
     if not small:
         said = "samples that are nearest to a training picture (left), and these training pictures"
         kept.append(("samples/nearest.png", said, 640))

@@ -216,7 +216,7 @@ def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> No
         for key in {**theirs, **ours}
         if ours.get(key) != theirs.get(key)  # a setting that is not there is one that is null
     ]
-    networks = [line for line in differing if line.startswith(("model.generator", "model.discriminator"))]
+    networks = [line for line in differing if line.startswith(_networks(card))]
     require(not networks, f"{path}: cannot be resumed with other networks: {'; '.join(networks)}")
     require(
         force or not differing,
@@ -229,6 +229,13 @@ def sides_in(card: Mapping[str, Any]) -> dict[str, Side] | None:
     """What the numbers of source and target mean, as a card says it; None where they are ordinary pictures."""
     sides = card.get("sides")
     return None if sides is None else {name: _side(own) for name, own in sides.items()}
+
+
+def _networks(card: dict[str, Any]) -> tuple[str, ...]:
+    """The settings of the networks of the model that a card describes."""
+    model = card["config"]["model"].items()
+    ours = [name for name, part in model if isinstance(part, dict) and "networks." in str(part.get("_target_"))]
+    return tuple(f"model.{name}" for name in dict.fromkeys([*ours, "generator", "discriminator"]))
 
 
 def precision_of(path: Path) -> str | None:
@@ -277,10 +284,25 @@ def _are_counts(counts: Any) -> bool:
 
 
 def _is_state(own: Any) -> bool:
-    """Whether this is what `Adversarial` saves of a process: generators, and the numbers since the last row by name."""
+    """Whether this is what `Adversarial` saves of a process: generators, the numbers since the last row and the pools
+    by name.
+    """
     if not (isinstance(own, dict) and isinstance(own.get("randomness"), dict) and isinstance(own.get("rows"), dict)):
         return False
-    return all(isinstance(name, str) and _is_column(column) for name, column in own["rows"].items())
+    pools = own.get("pools", {})
+    columns = all(isinstance(name, str) and _is_column(column) for name, column in own["rows"].items())
+    return columns and isinstance(pools, dict) and all(map(_is_pool, pools.values()))
+
+
+def _is_pool(pool: Any) -> bool:
+    """Whether this is what an `ImagePool` saves: pictures, if there are any, of sides that there can be."""
+    if not (isinstance(pool, dict) and _is_count(pool.get("queries")) and isinstance(pool.get("pictures"), Tensor)):
+        return False
+    pictures = pool["pictures"]
+    sides = pictures.shape[2:]
+    return pictures.is_floating_point() and (
+        pictures.numel() == 0 or (pictures.ndim == 4 and all(side <= LARGEST for side in sides))
+    )
 
 
 def _is_column(column: Any) -> bool:

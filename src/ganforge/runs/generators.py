@@ -35,6 +35,11 @@ class Generator:
     output: Output
 
     @property
+    def channels(self) -> int:
+        """Of the pictures that it is given."""
+        return self.card["networks"][self.output.network]["in_channels"]
+
+    @property
     def told_label(self) -> bool:
         """Whether it is told a class."""
         return self.output.told == "label"
@@ -194,6 +199,8 @@ def _is_plainly_small(generator: Generator, shape: tuple[int, ...], memory: int)
 def _check_channels(card: dict[str, Any], config: dict[str, Any], output: Output, path: Path) -> None:
     """Raise UserError where a card says other channels and classes than its generator has."""
     ends = {"in_channels": "source_channels", "out_channels": "target_channels"}
+    if config.get("in_channels") != card.get("source_channels") and len(card["outputs"]) > 1:
+        ends = {"in_channels": "target_channels", "out_channels": "source_channels"}  # the way back
     pairs = ends if output.fed == "picture" else {"out_channels": "channels"}
     wrong = [
         f"{name}={card.get(name)} but {own}={config.get(own)}"

@@ -21,8 +21,10 @@ if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
     from ganforge.systems import Adversarial
 
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
+# Of translations: the sources as they are, with other grey levels, and real training pictures.
+BOUNDS = ("floor", "baseline/histogram", "ceiling")
 # Names of results that are not of a test set.
-NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr"}
+NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +162,14 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
     in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/")
     details = ("/low", "/high", "/std", "/images", "generated_images")
     extractors = _extractors(results)
-    rows = [
-        [_beside(key, extractors), *(_cell(results, prefix + key) for prefix in columns.values())]
-        for key in keys
-        if not key.startswith(in_other_table) and not key.endswith(details)
-    ]
+    rows = []
+    for key in keys:
+        if key.startswith(in_other_table) or key.endswith(details):
+            continue
+        rows.append([_beside(key, extractors), *(_cell(results, prefix + key) for prefix in columns.values())])
+        for bound in BOUNDS:
+            cells = [_cell(results, _bound(bound, prefix, names[0], key)) for prefix in columns.values()]
+            rows += [[_beside(f"  {bound}/{key}", extractors), *cells]] if any(cells) else []
     for group in dict.fromkeys("/".join(key.split("/")[:2]) for key in keys if key.startswith("classes/")):
         cells = []
         for prefix in columns.values():
@@ -174,6 +179,15 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
             cells.append(" to ".join(f"{share:.1f} % ({name})" for share, name in ends))
         rows.append([_beside(group, extractors), *cells])
     return Numbers(columns=list(columns), rows=rows)
+
+
+def _bound(bound: str, prefix: str, main: str, key: str) -> str:
+    """The name of what a number with this prefix lies above or below."""
+    if prefix.startswith("final/"):
+        return ""  # it is of no weights, and said once
+    if bound.startswith("baseline/") and prefix != f"{main}/":
+        return f"{prefix}{bound}/{key}"
+    return f"{bound}/{'' if prefix == f'{main}/' else prefix}{key}"
 
 
 def _extractors(results: dict[str, Any]) -> dict[str, str]:

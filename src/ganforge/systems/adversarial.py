@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from ganforge.errors import require
 from ganforge.game import ema
 from ganforge.game.players import Output, Player
+from ganforge.game.pool import ImagePool
 from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
@@ -87,6 +88,7 @@ class Adversarial(pl.LightningModule):
         self.card: dict[str, Any] = {}  # what a checkpoint says of itself
         self.latest: dict[str, float] = {}  # the row of terms that was logged last
         self.on_the_bar: dict[str, float] = {}  # of it the loss terms
+        self.pools: dict[str, ImagePool] = {}  # of this process, saved with it
         self.rows = Rows(self)
         self.safeguard: Safeguard | None = None
         self._window: list[Batch] = []
@@ -98,6 +100,13 @@ class Adversarial(pl.LightningModule):
 
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
+
+    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
+        """The pictures (B, C, H, W) side by side in a sample grid, one row an item; of GANs from noise those alone."""
+        if "source" not in batch:
+            return [generated]
+        shown = (("source", batch["source"]), ("target", generated), ("target", batch["target"]))
+        return [self.trainer.datamodule.view(side, images) for side, images in shown]
 
     def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
@@ -156,7 +165,7 @@ class Adversarial(pl.LightningModule):
         # Every player must have seen all batches of the window before the next one moves. Instead of keeping every
         # graph till then, the forward is repeated in the backward: same noise, same statistics.
         networks = [getattr(self, name) for name in drawing[0].networks]
-        again = lambda: (nullcontext(), _unchanged(networks))  # noqa: E731
+        again = lambda: (nullcontext(), unchanged_statistics(*networks))  # noqa: E731
         return recompute(self.generate, batch, use_reentrant=False, context_fn=again)
 
     def _move(self, player: Player, batches: list[Batch], images: list[Images]) -> Tensor:
@@ -333,14 +342,6 @@ def _restore(before: Iterable[tuple[Tensor, Tensor]], bad: Tensor) -> None:
     for buffer, value in before:
         # As data: the generator's backward, still to come, is not disturbed.
         buffer.data.copy_(torch.where(bad > 0, value, buffer))
-
-
-@contextmanager
-def _unchanged(networks: Iterable[nn.Module]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for network in networks:
-            stack.enter_context(unchanged_statistics(network))
-        yield
 
 
 def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:

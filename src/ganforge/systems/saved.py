@@ -24,7 +24,8 @@ def save(system: Adversarial, checkpoint: dict[str, Any]) -> None:
     if not is_resumable(checkpoint):
         del checkpoint["loops"]
         return
-    mine = {"rows": system.rows.state_dict(), "randomness": randomness.state()}
+    pools = {name: pool.state_dict() for name, pool in system.pools.items()}
+    mine = {"rows": system.rows.state_dict(), "randomness": randomness.state(), "pools": pools}
     ranks: list[Any] = [mine] * system.trainer.world_size
     if system.trainer.world_size > 1:
         distributed.all_gather_object(ranks, mine)
@@ -43,12 +44,20 @@ def load(system: Adversarial, checkpoint: dict[str, Any]) -> list[dict[str, Any]
 
 
 def go_on(system: Adversarial, states: list[dict[str, Any]]) -> None:
-    """Take what this process has begun to log, and its random generators, before the first batch."""
+    """Take what this process has begun to log, its pools and its random generators, before the first batch.
+
+    Raises ValueError for pools of another system.
+    """
     rank = system.global_rank
     # A rank that there was not begins with the numbers of the first: every rank logs the same ones.
     system.rows.load_state_dict(states[rank if rank < len(states) else 0]["rows"], system.device)
     if rank < len(states):
         randomness.restore(states[rank]["randomness"])
+        pools = states[rank].get("pools", {})
+        if pools.keys() != system.pools.keys():
+            raise ValueError(f"pools {list(pools)} for a model with {list(system.pools)}")
+        for name, pool in system.pools.items():
+            pool.load_state_dict(pools[name], system.device)
 
 
 def _check_moments(parameters: list[nn.Parameter], states: Mapping[int, Mapping[str, Any]]) -> None:
