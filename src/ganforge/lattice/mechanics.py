@@ -69,7 +69,7 @@ def analyse(
     """
     springs = springs_of(network, pinned, cell)
     if accuracy is None:
-        accuracy = READ if len(springs.bonds) and springs.lengths.mean() >= LEAST_READ else 0.0
+        accuracy = usual_accuracy(springs)
     require(0 <= accuracy < np.inf, f"accuracy={accuracy}; accepted is 0 or more, in the unit of the sites.")
     rigid = springs.rigid.shape[1]
     exact = springs.zero(0.0)
@@ -88,6 +88,17 @@ def analyse(
         frequencies=frequencies,
         modes=displacements,
     )
+
+
+def zero_modes(network: Network) -> int:
+    """The zero modes that `analyse` counts by default, and nothing else."""
+    springs = springs_of(network)
+    return springs.zero(SAFE * usual_accuracy(springs)) - springs.rigid.shape[1]
+
+
+def usual_accuracy(springs: Springs) -> float:
+    """That of sites read from a picture, 0 for lattice constants."""
+    return READ if len(springs.bonds) and springs.lengths.mean() >= LEAST_READ else 0.0
 
 
 def springs_of(network: Network, pinned: ArrayLike = (), cell: ArrayLike | None = None) -> Springs:
