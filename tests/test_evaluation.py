@@ -63,7 +63,7 @@ def test_missing_and_invented_bonds_are_counted():
 
 
 def test_networks_whose_wrong_bonds_change_the_mechanics_are_counted():
-    """A diagonal takes one of the five mechanisms of 4 x 4 squares; a double-braced triangle more takes none."""
+    """A diagonal takes one of five mechanisms of 4 x 4 squares; a bond less inside a triangular patch gives none."""
     drawn = Drawn()
     style = Style(dot_radius=3.5, line_width=2.5, scale=0.9)
     triangular = draw(patch("triangular", (4, 4)), 128, style)

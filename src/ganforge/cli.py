@@ -146,6 +146,36 @@ def _parser() -> argparse.ArgumentParser:
     extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
     extractor.set_defaults(run=_extractor)
 
+    material = commands.add_parser(
+        "mechanics",
+        help="zero modes, self stresses and vibrations of networks",
+        description="Read networks from drawn pictures, or from the .json and .graphml files of ganforge predict, and "
+        "write their mechanics as networks of unit springs: NAME.json, NAME.png with the softest mode as arrows, and "
+        "mechanics.csv with a row for each.",
+    )
+    material.add_argument("networks", metavar="PICTURES|NETWORKS", nargs="+", help="files, or folders of them")
+    material.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
+    material.add_argument("--pinned", action="store_true", help="sites on the rim do not move; else all are free")
+    material.add_argument("--accuracy", type=float, metavar="PX", help="rms distance of the sites (default 0.06)")
+    material.add_argument("--modes", type=int, default=8, metavar="N", help="softest modes (default %(default)s)")
+    material.add_argument("--bins", type=int, default=40, metavar="N", help="of the density of states; 0 for none")
+    material.add_argument("--matrix", action="store_true", help="also the rigidity matrix, NAME.mtx")
+    material.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
+    material.set_defaults(run=_mechanics)
+
+    lattices = commands.add_parser(
+        "classify",
+        help="which lattices networks are",
+        description="Print which lattice each network is, by its coordination and rings, with the margin to the second "
+        "nearest; unknown where none fits.",
+    )
+    lattices.add_argument(
+        "networks", metavar="PICTURES", nargs="+", help="drawn pictures, .json, .graphml, or folders of them"
+    )
+    lattices.add_argument("--output", "-o", metavar="FILE", help="write the numbers as JSON")
+    lattices.add_argument("--overwrite", action="store_true", help="replace FILE")
+    lattices.set_defaults(run=_classify)
+
     listed = commands.add_parser(
         "runs",
         help="a ranked table of runs, or what differs between two",
@@ -264,6 +294,27 @@ def _predict(options: argparse.Namespace) -> None:
         skip_broken=options.skip_broken,
         overwrite=options.overwrite,
     )
+
+
+def _mechanics(options: argparse.Namespace) -> None:
+    from ganforge.commands.mechanics import mechanics
+
+    mechanics(
+        options.networks,
+        options.output,
+        pinned=options.pinned,
+        accuracy=options.accuracy,
+        modes=options.modes,
+        bins=options.bins,
+        matrix=options.matrix,
+        overwrite=options.overwrite,
+    )
+
+
+def _classify(options: argparse.Namespace) -> None:
+    from ganforge.commands.classify import classify
+
+    classify(options.networks, output=options.output, overwrite=options.overwrite)
 
 
 def _runs(options: argparse.Namespace) -> None:
