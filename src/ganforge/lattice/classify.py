@@ -9,7 +9,7 @@ from ganforge.lattice.network import LATTICES, Network, patch
 from ganforge.lattice.rings import OUTSIDE, Rings, rings, shares
 
 UNKNOWN = "unknown"
-FARTHEST = 0.35  # distance from which on a network is none of the table
+FARTHEST = 0.3  # distance from which on a network is none of the table
 CLOSEST = 0.05  # margin below which it may as well be another one
 REFERENCE = 12  # cells a side of the patches that networks are compared with
 
