@@ -136,6 +136,15 @@ def test_ten_thousand_sites_are_counted():
     assert (found.sites, found.zero_modes, found.self_stresses) == (10_000, 197, 0)
 
 
+def test_bonds_between_sites_anywhere_are_refused_before_they_fill_the_memory():
+    """20,000 sites joined at random would take hours; five times as many of a lattice are analysed."""
+    rng = np.random.default_rng(0)
+    joined = Network(rng.uniform(size=(20_000, 2)), bond_array(rng.integers(0, 20_000, (40_000, 2))))
+    with pytest.raises(UserError, match="too far across the network"):
+        analyse(joined)
+    assert rigidity.elimination_work(patch("kagome", (180, 180))) < rigidity.MOST_WORK
+
+
 def test_what_is_no_network_of_springs_is_said():
     line = Network([[0.0, 0.0], [1.0, 0.0]], bond_array([[0, 1]]))
     assert counts(line) == (0, 0)

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import splu
 
 from ganforge.errors import require
 from ganforge.lattice.network import LATTICES, REGULAR, Network, bond_array, patch
-from ganforge.lattice.rigidity import EXACT, Springs
+from ganforge.lattice.rigidity import DENSE, EXACT, MOST_WORK, Springs, elimination_work
 
 READ = 0.06  # px, root mean square distance at which sites are read from a clean drawing
 SAFE = 2.0  # times that error may lengthen the bonds by chance more than on average
@@ -122,6 +122,11 @@ def springs_of(network: Network, pinned: ArrayLike = (), cell: ArrayLike | None 
     require(
         len(short) == 0,
         f"bond {network.bonds[short[0]].tolist() if len(short) else ''} has length 0; leave it out or move a site.",
+    )
+    require(
+        2 * len(held) <= DENSE or elimination_work(network) <= MOST_WORK,
+        f"{len(network.bonds)} bonds join {len(held)} sites too far across the network to be analysed; bonds join "
+        "neighbours, so leave out the long ones, or cut it.",
     )
     return Springs(network, vectors, held, cell is not None)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, eigsh, splu
 
 from ganforge.errors import require
@@ -18,6 +19,7 @@ DENSE = 600  # displacements up to which dense decompositions are the faster pat
 EXACT = 1e-5  # frequency up to which a mode is zero if sites are exact: 1e-10 in R^T R, where rounding is 1e-15
 BACKWARD = 1e-2  # of a shift: most that rounding may move the eigenvalues that are counted against it
 SMOOTH = 1e-8  # of R^T R, weight of the displacements' differences: of equally soft modes the smoothest comes first
+MOST_WORK = 1e10  # of `elimination_work`: 100,000 sites of a lattice need that, 10,000 joined at random 6e10
 TURN = (0.8, 0.6)  # cosine and sine; sites are turned, as bonds along the axes make pivots that are rounding alone
 
 
@@ -167,6 +169,23 @@ class Springs:
         graph = sparse.csr_array((values, (row, sites.ravel())), shape=(len(sites), len(self.pinned)))
         both = sparse.kron(graph, sparse.eye_array(2), format="csr")[:, self.free]
         return both.T @ both
+
+
+def elimination_work(network: Network) -> float:
+    """Sum of the squared widths of the band that the bonds fill when sites are in order of reverse Cuthill-McKee.
+
+    It bounds what a factorization takes, which is little in a plane, and more than any machine has where thousands of
+    sites are joined at random.
+    """
+    sites, (first, second) = len(network.sites), network.bonds.T
+    graph = sparse.coo_array((np.ones(len(first)), (first, second)), shape=(sites, sites)).tocsr()
+    order = reverse_cuthill_mckee(sparse.csr_matrix(graph + graph.T), symmetric_mode=True)
+    place = np.empty(sites, dtype=np.int64)
+    place[order] = np.arange(sites)
+    low, high = np.sort(place[network.bonds], axis=1).T
+    width = np.zeros(sites)
+    np.maximum.at(width, high, high - low)
+    return float((width**2).sum())
 
 
 def eigenvalues_below(matrix: sparse.csc_array, shift: float) -> int:
