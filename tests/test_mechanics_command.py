@@ -177,6 +177,14 @@ def test_empty_pictures_and_sites_at_one_place_are_said(tmp_path, capsys):
     (tmp_path / "a.json").write_text('{"sites": [[1, 1], [1, 1]], "bonds": [[0, 1]]}')
     assert main(["mechanics", str(tmp_path / "a.json"), "-o", str(tmp_path / "out")]) == 1
     assert "a.json: bond [0, 1] has length 0" in capsys.readouterr().err
+    (tmp_path / "a.json").write_text('{"sites": [[0, 0], [1e-200, 0], [9, 9]], "bonds": [[0, 1], [1, 2]]}')
+    assert main(["mechanics", str(tmp_path / "a.json"), "-o", str(tmp_path / "out")]) == 1
+    assert "a.json: bond [0, 1] has length 0" in capsys.readouterr().err
+    (tmp_path / "a.json").write_text('{"sites": [[0, 0], [5, 0]], "bonds": [[0, 1]]}')
+    for accuracy in ("nan", "inf", "-1", "5"):
+        command = ["mechanics", str(tmp_path / "a.json"), "-o", str(tmp_path / "out")]
+        assert main([*command, f"--accuracy={accuracy}"]) == 1
+        assert "accepted is 0 to below the mean bond, 5," in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main(["mechanics", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 1
 

@@ -17,7 +17,7 @@ from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name, replace
 from ganforge.files.untrusted import printable
 from ganforge.lattice.classify import classify
-from ganforge.lattice.mechanics import BINS, MODES, Mechanics, density_of_states, moduli, springs_of
+from ganforge.lattice.mechanics import BINS, MODES, Mechanics, accuracy_of, density_of_states, moduli, springs_of
 from ganforge.lattice.mechanics import analyse as analyse_network
 from ganforge.lattice.rigidity import DENSE, Springs
 from ganforge.lattice.rings import rings, shares
@@ -70,7 +70,7 @@ def mechanics(
     require(
         not pinned or all(one.cell is None for one in read), "--pinned: a periodic network has no rim; leave it out"
     )
-    springs = [_springs(one, pinned) for one in read]
+    springs = [_springs(one, pinned, accuracy) for one in read]
     make_writable(output, f"--output {output}")
 
     rows = []
@@ -97,11 +97,13 @@ def mechanics(
     return written
 
 
-def _springs(one: networks.Given, pinned: bool) -> Springs:
+def _springs(one: networks.Given, pinned: bool, accuracy: float | None) -> Springs:
     try:
-        return springs_of(one.network, np.flatnonzero(rings(one.network).rim) if pinned else (), one.cell)
+        springs = springs_of(one.network, np.flatnonzero(rings(one.network).rim) if pinned else (), one.cell)
+        accuracy_of(springs, accuracy)
     except UserError as error:
         raise UserError(f"{one.file}: {error}") from error
+    return springs
 
 
 def numbers(one: networks.Given, springs: Springs, found: Mechanics, bins: int) -> dict[str, Any]:

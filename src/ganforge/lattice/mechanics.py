@@ -14,6 +14,7 @@ from ganforge.lattice.rigidity import DENSE, EXACT, MOST_WORK, Springs, eliminat
 READ = 0.06  # px, root mean square distance at which sites are read from a clean drawing
 SAFE = 2.0  # times that error may lengthen the bonds by chance more than on average
 LEAST_READ = 4.0  # px; bonds read from pictures are longer, those in lattice constants shorter
+SHORTEST = 1e-9  # of the longest bond; a shorter one has no direction
 MODES = 8
 BINS = 40  # of the density of states
 
@@ -68,12 +69,10 @@ def analyse(
     bond is the shortest between its sites' images. modes: how many of the softest to find.
     """
     springs = springs_of(network, pinned, cell)
-    if accuracy is None:
-        accuracy = usual_accuracy(springs)
-    require(0 <= accuracy < np.inf, f"accuracy={accuracy}; accepted is 0 or more, in the unit of the sites.")
+    accuracy = accuracy_of(springs, accuracy)
     rigid = springs.rigid.shape[1]
     exact = springs.zero(0.0)
-    count = max(exact, springs.zero(SAFE * accuracy))
+    count = max(exact, springs.zero(SAFE * accuracy)) if accuracy else exact
     frequencies, displacements = springs.softest(modes)
     return Mechanics(
         sites=len(network.sites),
@@ -83,8 +82,8 @@ def analyse(
         zero_modes=count - rigid,
         self_stresses=len(springs.bonds) - len(springs.free) + count,
         within_accuracy=count - exact,
-        accuracy=float(accuracy),
-        tolerance=SAFE * float(accuracy) / float(springs.lengths.mean()) if len(springs.bonds) else 0.0,
+        accuracy=accuracy,
+        tolerance=SAFE * accuracy / float(springs.lengths.mean()) if len(springs.bonds) else 0.0,
         frequencies=frequencies,
         modes=displacements,
     )
@@ -93,12 +92,19 @@ def analyse(
 def zero_modes(network: Network) -> int:
     """The zero modes that `analyse` counts by default, and nothing else."""
     springs = springs_of(network)
-    return springs.zero(SAFE * usual_accuracy(springs)) - springs.rigid.shape[1]
+    return springs.zero(SAFE * accuracy_of(springs)) - springs.rigid.shape[1]
 
 
-def usual_accuracy(springs: Springs) -> float:
-    """That of sites read from a picture, 0 for lattice constants."""
-    return READ if len(springs.bonds) and springs.lengths.mean() >= LEAST_READ else 0.0
+def accuracy_of(springs: Springs, accuracy: float | None = None) -> float:
+    """The accuracy that `analyse` takes; None is that of sites read from a picture, or 0 for lattice constants."""
+    mean = float(springs.lengths.mean()) if len(springs.bonds) else np.inf
+    if accuracy is None:
+        return READ if LEAST_READ <= mean < np.inf else 0.0
+    require(
+        0 <= accuracy < mean,
+        f"accuracy={accuracy}; accepted is 0 to below the mean bond, {mean:.4g}, in the unit of the sites.",
+    )
+    return float(accuracy)
 
 
 def springs_of(network: Network, pinned: ArrayLike = (), cell: ArrayLike | None = None) -> Springs:
@@ -118,7 +124,8 @@ def springs_of(network: Network, pinned: ArrayLike = (), cell: ArrayLike | None 
         images = vectors[:, None] + around
         nearest = (images**2).sum(axis=2).argmin(axis=1)
         vectors = images[np.arange(len(vectors)), nearest]
-    short = np.flatnonzero(~(vectors**2).any(axis=1))
+    lengths = np.hypot(*vectors.T)
+    short = np.flatnonzero(lengths <= SHORTEST * lengths.max(initial=0.0))
     require(
         len(short) == 0,
         f"bond {network.bonds[short[0]].tolist() if len(short) else ''} has length 0; leave it out or move a site.",

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.sparse.linalg import LinearOperator, eigsh, splu
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, splu
 
 from ganforge.errors import require
 from ganforge.lattice.network import Network
@@ -135,7 +135,10 @@ class Springs:
         return eigenvalues_below(matrix, EXACT**2)
 
     def softest(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frequencies (K,) and displacements (K, N, 2), each of norm 1, of the softest modes beside rigid motions."""
+        """Frequencies (K,) and displacements (K, N, 2), each of norm 1, of the softest modes beside rigid motions.
+
+        K is `number`, or as many as there are, or as Lanczos' iteration finds.
+        """
         number = min(number, len(self.free) - self.rigid.shape[1])
         if number <= 0:
             return np.zeros(0), np.zeros((0, len(self.pinned), 2))
@@ -153,7 +156,11 @@ class Springs:
 
             start = np.random.default_rng(0).normal(size=len(self.free))
             operator = LinearOperator(smooth.shape, matvec=inverse, dtype=np.float64)
-            modes = eigsh(operator, number, which="LA", v0=start - rigid @ (rigid.T @ start))[1][:, ::-1]
+            try:
+                modes = eigsh(operator, number, which="LA", v0=start - rigid @ (rigid.T @ start))[1][:, ::-1]
+            except ArpackNoConvergence as error:
+                modes = error.eigenvectors[:, ::-1]  # those that did converge
+            number = modes.shape[1]
         modes = modes * np.sign(modes[np.abs(modes).argmax(axis=0), np.arange(number)])  # either sign is a mode
         frequencies = np.sqrt(((self.matrix @ modes) ** 2).sum(axis=0))
         order = np.argsort(np.maximum(frequencies, EXACT), kind="stable")
