@@ -35,7 +35,7 @@ def test_true_drawings_are_perfect():
     metric = NetworkMetrics()
     metric.update(drawn.batch(), unit([d.target for d in drawn.drawings]), drawn)
     values = metric.compute()
-    for name in ("bond_f1", "bond_precision", "bond_recall", "network_exact", "site_recall"):
+    for name in ("bond_f1", "bond_precision", "bond_recall", "network_exact", "site_recall", "zero_modes_exact"):
         assert values[name] == 1
     assert values["bond_f1/kagome"] == values["bond_f1/square"] == 1
     assert "bond_f1/triangular" not in values
@@ -60,6 +60,26 @@ def test_missing_and_invented_bonds_are_counted():
     assert values["bond_f1"] == pytest.approx(2 * 63 / (2 * 63 + 1 + 4))
     assert values["network_exact"] == 0
     assert values["site_recall"] == 1
+
+
+def test_networks_whose_wrong_bonds_change_the_mechanics_are_counted():
+    """A diagonal takes one of five mechanisms of 4 x 4 squares; a bond less inside a triangular patch gives none."""
+    drawn = Drawn()
+    style = Style(dot_radius=3.5, line_width=2.5, scale=0.9)
+    triangular = draw(patch("triangular", (4, 4)), 128, style)
+    drawn.drawings.append(triangular)
+    square = patch("square", (4, 4))
+    braced = draw(Network(square.sites, bond_array([*square.bonds.tolist(), [0, 5]]), "square"), 128, style)
+    inside = triangular.network.bonds.tolist().index([5, 6])
+    fewer = Network(triangular.network.sites, np.delete(triangular.network.bonds, inside, axis=0))
+    metric = NetworkMetrics()
+    pictures = [drawn.drawings[0].target, braced.target, draw(fewer, 128, style).target]
+    metric.update({"index": torch.tensor([0, 1, 2])}, unit(pictures), drawn)
+    values = metric.compute()
+    assert values["network_exact"] == pytest.approx(1 / 3)
+    assert values["zero_modes_exact"] == pytest.approx(2 / 3)
+    assert values["zero_modes_exact/kagome"] == values["zero_modes_exact/triangular"] == 1
+    assert values["zero_modes_exact/square"] == 0
 
 
 def test_lost_and_moved_dots_are_counted():

@@ -1,12 +1,13 @@
-"""The command `ganforge`. Nothing heavy is imported before it is needed."""
+"""The command `ganforge`: each of its commands is a function of `ganforge.commands`, loaded when it is called."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 import ganforge
 from ganforge import extensions
-from ganforge.errors import UserError
+from ganforge.errors import UserError, require
 from ganforge.files.untrusted import printable
 
 
@@ -25,14 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--sort" in arguments[:-1]:  # a key that begins with - is no option
         place = arguments.index("--sort")
         arguments[place : place + 2] = [f"--sort={arguments[place + 1]}"]
-    options = _parser().parse_args(arguments)
+    command = ""
     try:
-        options.run(options)
+        options = vars(_parser().parse_args(arguments))
+        command, (module, function) = options.pop("command"), options.pop("run").split(":")
+        del options["package"]
+        getattr(importlib.import_module(f"ganforge.commands.{module}"), function)(**options)
     except UserError as error:
         print(f"error: {printable(error, lines=True)}", file=sys.stderr)
         return 1
     except OSError as error:  # a full disk, a name that is too long, a folder that is gone
-        print(f"error: {error.filename or options.command}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: {error.filename or command}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what was written is complete", file=sys.stderr)
@@ -58,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "with ganforge's, their configs, a test and a README. The package is called as DIR is.",
     )
     new.add_argument("folder", metavar="DIR", help="made if missing; not one that holds something")
-    new.set_defaults(run=_new)
+    new.set_defaults(run="new:new")
 
     predict = commands.add_parser(
         "predict",
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--recursive", action="store_true", help="also the pictures in folders of the folders")
     predict.add_argument("--skip-broken", action="store_true", help="leave out what does not decode, and say so")
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
-    predict.set_defaults(run=_predict)
+    predict.set_defaults(run="predict:predict")
 
     tiles = commands.add_parser(
         "tiles",
@@ -98,16 +102,25 @@ def _parser() -> argparse.ArgumentParser:
         "target (files, or folders of files of the same names); one alone holds both as bands (data.layout=bands).",
     )
     tiles.add_argument("scenes", metavar="SCENE", nargs="+", help="pictures or folders of pictures")
-    tiles.add_argument("--target", nargs="+", default=[], metavar="SCENE", help="of more than one source, by name")
+    tiles.add_argument(
+        "--target", dest="targets", nargs="+", default=[], metavar="SCENE", help="of more than one source, by name"
+    )
     tiles.add_argument("--output", "-o", required=True, metavar="DIR", help="an empty folder; made if missing")
     tiles.add_argument("--size", type=int, default=256, metavar="N", help="of a tile, in px (default %(default)s)")
     tiles.add_argument("--overlap", type=float, default=0.5, metavar="F", help="a share of it (default %(default)s)")
-    tiles.add_argument("--valid", type=float, default=0.5, metavar="F", help="leave out tiles of which less is valid")
+    tiles.add_argument(
+        "--valid",
+        dest="least_valid",
+        type=float,
+        default=0.5,
+        metavar="F",
+        help="leave out tiles of which less is valid",
+    )
     tiles.add_argument("--block", type=int, metavar="N", help="side of the blocks in px; default: 4 tiles or fewer")
     tiles.add_argument("--val-fraction", type=float, default=0.1, metavar="F", help="default %(default)s")
     tiles.add_argument("--test-fraction", type=float, default=0.1, metavar="F", help="default %(default)s")
     tiles.add_argument("--split-seed", type=int, default=0, metavar="S", help="which blocks (default %(default)s)")
-    tiles.set_defaults(run=_tiles)
+    tiles.set_defaults(run="tiles:tiles")
 
     sample = commands.add_parser(
         "sample",
@@ -123,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
     sample.add_argument("--batch-size", type=int, default=64, metavar="B", help="how many are drawn at a time")
     sample.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
-    sample.set_defaults(run=_sample)
+    sample.set_defaults(run="sample:sample")
 
     walk = commands.add_parser(
         "interpolate",
@@ -133,13 +146,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     _run_argument(walk)
     walk.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
-    walk.add_argument("--walk", default="0,1,2,3", metavar="I,J,...", help="picture numbers (default %(default)s)")
+    walk.add_argument(
+        "--walk",
+        type=_picture_numbers,
+        default="0,1,2,3",
+        metavar="I,J,...",
+        help="picture numbers (default %(default)s)",
+    )
     walk.add_argument("--steps", type=int, default=8, metavar="N", help="from one to the next (default %(default)s)")
     walk.add_argument("--arithmetic", metavar="SETS", help="such as 3,5-1,2+4: means of latents, added and taken away")
     walk.add_argument("--class", dest="class_name", metavar="NAME", help="of a conditional model")
     walk.add_argument("--seed", type=int, default=0, metavar="S", help="of the pictures (default %(default)s)")
     walk.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
-    walk.set_defaults(run=_interpolate)
+    walk.set_defaults(run="sample:interpolate")
 
     judge = commands.add_parser(
         "evaluate",
@@ -148,9 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     judge.add_argument("subject", metavar="RUN_OR_FOLDER", help="a run, a .ckpt, or with --against a folder")
     judge.add_argument("--against", metavar="FOLDER", help="compare the two folders of pictures")
-    judge.add_argument("--images", metavar="FOLDER", help="judge these pictures in place of what the run generates")
+    judge.add_argument(
+        "--images", dest="pictures", metavar="FOLDER", help="judge these pictures in place of what the run generates"
+    )
     judge.add_argument(
         "--metrics",
+        type=_words,
         metavar="M,...",
         help="of fid, kid, is, precision, recall; of swd, diversity, duplicates, which need no weights; default: "
         "the run's",
@@ -160,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("-n", type=int, metavar="N", help="how many are generated; default: as at the end of the run")
     judge.add_argument("--output", "-o", metavar="FILE", help="write the numbers as JSON")
     judge.add_argument("--overwrite", action="store_true", help="replace FILE")
-    judge.set_defaults(run=_evaluate)
+    judge.set_defaults(run="evaluate:evaluate")
 
     extractor = commands.add_parser(
         "extractor",
@@ -179,7 +201,37 @@ def _parser() -> argparse.ArgumentParser:
         "--least-accuracy", type=float, default=0.8, metavar="SHARE", help="warn below it (default %(default)s)"
     )
     extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
-    extractor.set_defaults(run=_extractor)
+    extractor.set_defaults(run="extract:train")
+
+    material = commands.add_parser(
+        "mechanics",
+        help="zero modes, self stresses and vibrations of networks",
+        description="Read networks from drawn pictures, or from the .json and .graphml files of ganforge predict, and "
+        "write their mechanics as networks of unit springs: NAME.json, NAME.png with the softest mode as arrows, and "
+        "mechanics.csv with a row for each.",
+    )
+    material.add_argument("given", metavar="PICTURES|NETWORKS", nargs="+", help="files, or folders of them")
+    material.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
+    material.add_argument("--pinned", action="store_true", help="sites on the rim do not move; else all are free")
+    material.add_argument("--accuracy", type=float, metavar="PX", help="rms distance of the sites (default 0.06)")
+    material.add_argument("--modes", type=int, default=8, metavar="N", help="softest modes (default %(default)s)")
+    material.add_argument("--bins", type=int, default=40, metavar="N", help="of the density of states; 0 for none")
+    material.add_argument("--matrix", action="store_true", help="also the rigidity matrix, NAME.mtx")
+    material.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
+    material.set_defaults(run="mechanics:mechanics")
+
+    lattices = commands.add_parser(
+        "classify",
+        help="which lattices networks are",
+        description="Print which lattice each network is, by its coordination and rings, with the margin to the second "
+        "nearest; unknown where none fits.",
+    )
+    lattices.add_argument(
+        "given", metavar="PICTURES", nargs="+", help="drawn pictures, .json, .graphml, or folders of them"
+    )
+    lattices.add_argument("--output", "-o", metavar="FILE", help="write the numbers as JSON")
+    lattices.add_argument("--overwrite", action="store_true", help="replace FILE")
+    lattices.set_defaults(run="classify:classify")
 
     listed = commands.add_parser(
         "runs",
@@ -189,15 +241,22 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument(
         "folder", metavar="FOLDER", nargs="?", default="lightning_logs", help="a sweep's, or any (default %(default)s)"
     )
-    listed.add_argument("--sort", metavar="KEY", help="a column, a setting, a number of results.json; -KEY: down")
     listed.add_argument(
-        "--filter", action="append", default=[], metavar="KEY=VALUE", help="also != < >: state=failed, score>0.9"
+        "--sort", dest="sort_by", metavar="KEY", help="a column, a setting, a number of results.json; -KEY: down"
+    )
+    listed.add_argument(
+        "--filter",
+        dest="filters",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="also != < >: state=failed, score>0.9",
     )
     listed.add_argument("--diff", nargs=2, metavar="RUN", help="the settings in which two runs differ")
     form = listed.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_const", dest="form", const="json", default="table", help="print JSON")
-    form.add_argument("--csv", action="store_const", dest="form", const="csv", help="print CSV")
-    listed.set_defaults(run=_runs)
+    form.add_argument("--json", action="store_const", dest="output", const="json", default="table", help="print JSON")
+    form.add_argument("--csv", action="store_const", dest="output", const="csv", help="print CSV")
+    listed.set_defaults(run="runs:show")
 
     report = commands.add_parser(
         "report",
@@ -208,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="RUN_OR_SWEEP", help="a run folder, or a folder with runs below it")
     report.add_argument("--output", "-o", metavar="FILE", help="default: report.html in that folder")
     report.add_argument("--overwrite", action="store_true", help="replace FILE")
-    report.set_defaults(run=_report)
+    report.set_defaults(run="report:report")
     return parser
 
 
@@ -216,122 +275,14 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
 
 
-def _new(options: argparse.Namespace) -> None:
-    from ganforge.commands.new import new
-
-    new(options.folder)
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
-def _sample(options: argparse.Namespace) -> None:
-    from ganforge.commands.sample import sample
-
-    sample(
-        options.checkpoint,
-        options.n,
-        options.output,
-        class_name=options.class_name,
-        truncation=options.truncation,
-        seed=options.seed,
-        batch_size=options.batch_size,
-        overwrite=options.overwrite,
-    )
-
-
-def _interpolate(options: argparse.Namespace) -> None:
-    from ganforge.commands.sample import interpolate
-    from ganforge.errors import require
-
-    numbers = options.walk.replace(" ", "").split(",")
-    require(all(number.isdigit() for number in numbers), f"--walk {options.walk}: picture numbers, such as 0,5,7")
-    interpolate(
-        options.checkpoint,
-        options.output,
-        walk=[int(number) for number in numbers],
-        steps=options.steps,
-        arithmetic=options.arithmetic,
-        class_name=options.class_name,
-        seed=options.seed,
-        overwrite=options.overwrite,
-    )
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from ganforge.commands.evaluate import evaluate
-
-    evaluate(
-        options.subject,
-        against=options.against,
-        pictures=options.images,
-        metrics=options.metrics.split(",") if options.metrics else None,
-        extractor=options.extractor,
-        weights=options.weights,
-        n=options.n,
-        output=options.output,
-        overwrite=options.overwrite,
-    )
-
-
-def _extractor(options: argparse.Namespace) -> None:
-    from ganforge.commands.extract import train
-
-    train(
-        options.overrides,
-        name=options.name,
-        output=options.output,
-        epochs=options.epochs,
-        seed=options.seed,
-        least_accuracy=options.least_accuracy,
-        overwrite=options.overwrite,
-    )
-
-
-def _predict(options: argparse.Namespace) -> None:
-    from ganforge.commands.predict import predict
-
-    predict(
-        options.checkpoint,
-        options.pictures,
-        options.output,
-        direction=options.direction,
-        norm_mode=options.norm_mode,
-        full_size=options.full_size,
-        tile=options.tile,
-        overlap=options.overlap,
-        dtype=options.dtype,
-        recursive=options.recursive,
-        skip_broken=options.skip_broken,
-        overwrite=options.overwrite,
-    )
-
-
-def _tiles(options: argparse.Namespace) -> None:
-    from ganforge.commands.tiles import tiles
-
-    tiles(
-        options.scenes,
-        options.output,
-        targets=options.target,
-        size=options.size,
-        overlap=options.overlap,
-        least_valid=options.valid,
-        block=options.block,
-        val_fraction=options.val_fraction,
-        test_fraction=options.test_fraction,
-        split_seed=options.split_seed,
-    )
-
-
-def _runs(options: argparse.Namespace) -> None:
-    from ganforge.commands.runs import show
-
-    show(options.folder, sort_by=options.sort, filters=options.filter, diff=options.diff, output=options.form)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from ganforge.report.page import write
-
-    path = write(options.folder, output=options.output, overwrite=options.overwrite)
-    print(f"report: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+def _picture_numbers(text: str) -> list[int]:
+    numbers = text.replace(" ", "").split(",")
+    require(all(number.isdigit() for number in numbers), f"--walk {text}: picture numbers, such as 0,5,7")
+    return [int(number) for number in numbers]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 
 from ganforge.errors import require
 from ganforge.lattice import Network, find_sites, read
+from ganforge.lattice.classify import classify
 from ganforge.lattice.ink import SMALLEST
 
 
@@ -36,7 +37,9 @@ def read_and_write(source: np.ndarray, generated: np.ndarray, factors: np.ndarra
 
 def write(network: Network, json_file: Path, graph_file: Path) -> None:
     plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
-    json_file.write_text(json.dumps(plain) + "\n")
+    found = classify(network)
+    said = {"lattice": found.lattice, "lattice_margin": round(found.margin, 3)}
+    json_file.write_text(json.dumps(plain | said) + "\n")
     graph = networkx.Graph()
     graph.add_nodes_from((i, {"x": x, "y": y}) for i, (x, y) in enumerate(plain["sites"]))
     graph.add_edges_from(network.bonds.tolist())
