@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import ganforge
 from ganforge import extensions
-from ganforge.errors import UserError, require
+from ganforge.errors import UserError
 from ganforge.files.untrusted import printable
 
 
@@ -148,7 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     walk.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
     walk.add_argument(
         "--walk",
-        type=_picture_numbers,
         default="0,1,2,3",
         metavar="I,J,...",
         help="picture numbers (default %(default)s)",
@@ -277,12 +276,6 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
 
 def _words(text: str) -> list[str]:
     return text.split(",")
-
-
-def _picture_numbers(text: str) -> list[int]:
-    numbers = text.replace(" ", "").split(",")
-    require(all(number.isdigit() for number in numbers), f"--walk {text}: picture numbers, such as 0,5,7")
-    return [int(number) for number in numbers]
 
 
 if __name__ == "__main__":

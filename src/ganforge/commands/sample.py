@@ -107,19 +107,23 @@ def interpolate(
     checkpoint: str | Path,
     output: str | Path,
     *,
-    walk: Sequence[int] = (0, 1, 2, 3),
+    walk: Sequence[int] | str = (0, 1, 2, 3),
     steps: int = 8,
     arithmetic: str | None = None,
     class_name: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Walk between the latents of some images (numbers as `sample` writes them), and calculate with them.
+    """Walk between the latents of some images (numbers as `sample` writes them, or "0,5,7"), and calculate with them.
 
     Writes `output`/walk.png, a row of `steps` images from each to the next by spherical interpolation, and walk.gif,
     which returns to the start. arithmetic "3,5-1,2+4" writes arithmetic.png: the image of the mean latent of each set,
     and of the mean of images 3 and 5 minus that of 1 and 2 plus that of 4 (Radford et al. 2015, section 6.3.2).
     """
+    if isinstance(walk, str):
+        numbers = walk.replace(" ", "").split(",")
+        require(all(number.isdigit() for number in numbers), f"--walk {walk}: picture numbers, such as 0,5,7")
+        walk = [int(number) for number in numbers]
     generator = load_sampler(checkpoint)
     require(len(walk) >= 2 and min(walk) >= 0, f"--walk {','.join(map(str, walk))}: two or more image numbers")
     require(steps >= 2, f"--steps {steps}: 2 or more")
