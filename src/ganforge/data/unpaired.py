@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ganforge.data.decoded import Fit, OnDemand, decode
-from ganforge.data.resized_pairs import default_load_size
 from ganforge.data.pictures import Pictures
+from ganforge.data.resized_pairs import default_load_size
 from ganforge.data.splits import take_out
 from ganforge.data.two_sides import OTHER, Side, TwoSides
 from ganforge.errors import UserError, require
