@@ -28,19 +28,21 @@ _SHOWN = 48  # suspicious items on a sheet, of each kind as many
 _EXAMPLES = 8  # others, to compare with
 
 
-def check(overrides: Sequence[str], *, output: str | Path | None = None, overwrite: bool = False) -> Inspection:
+def check(overrides: Sequence[str], *, output: str | Path | None = None, overwrite: bool = False) -> Inspection | None:
     """Look at the data of `overrides` (data=pairs data.root=FOLDER ...), print a table and write a sheet of pictures.
 
     output: a PNG; None for lightning_logs/checks/FOLDER.png. Raises UserError where training would be wrong (after all
-    is printed and written), for data whose pictures are no files of the user's, and for an output that is there.
+    is printed and written), and for an output that is there. For data whose pictures are no files of the user's it says
+    that nothing was checked, and gives None.
     """
     name = chosen_name(overrides)
     data = chosen_data(overrides)
-    require(
-        isinstance(data, PairsData | ImageFolderData),
-        f"data={name}: ganforge check looks at pictures in files, which are those of data=pairs and data=image_folder; "
-        "here it has nothing to check",
-    )
+    if not isinstance(data, PairsData | ImageFolderData):
+        print(
+            f"data={name}: nothing was checked; ganforge check looks at picture files, of data=pairs and "
+            "data=image_folder, and at no pictures that are drawn or stored in another way"
+        )
+        return None
     output = Path(output or FOLDER / plain_name(data.root.resolve().name or "root", ".png"))
     require(output.suffix.lower() == ".png", f"--output {output}: the sheet is a PNG; give a name that ends in .png")
     require(overwrite or not output.exists(), f"{output}: is already there; give another --output, or --overwrite")
@@ -104,14 +106,12 @@ def _most(counts: Counter[str]) -> str:
 def _sheet(inspection: Inspection, found: Sequence[Finding], output: Path) -> None:
     """The suspicious pictures, named, and some others to compare with."""
     each = max(1, _SHOWN // max(1, len(found)))
-    chosen = [
-        (item, f"{finding.what}: {said}", finding.wrong) for finding in found for item, said in finding.shown[:each]
-    ]
+    chosen = [(item, (said, finding.what), finding.wrong) for finding in found for item, said in finding.shown[:each]]
     suspicious = {item for finding in found for item, _ in finding.shown}
     others = [item for row, item in enumerate(inspection.items) if row in set(inspection.sound)]
     others = [item for item in others if item not in suspicious]
     step = max(1, len(others) // _EXAMPLES)
-    chosen += [(item, "nothing found, to compare", False) for item in others[::step][:_EXAMPLES]]
+    chosen += [(item, ("nothing found,", "to compare"), False) for item in others[::step][:_EXAMPLES]]
     cells = [_cell(inspection, *one) for one in chosen]
     width = max((cell.width for cell in cells), default=_CELL)
     columns = max(1, _COLUMNS // width)
@@ -123,7 +123,7 @@ def _sheet(inspection: Inspection, found: Sequence[Finding], output: Path) -> No
         page.save(file, "PNG")
 
 
-def _cell(inspection: Inspection, item: Item, said: str, wrong: bool) -> Image.Image:
+def _cell(inspection: Inspection, item: Item, said: tuple[str, str], wrong: bool) -> Image.Image:
     sides = 2 if item.pair is not None else 1
     cell = Image.new("RGB", (sides * (_CELL + 2) + 6, _CELL + _TEXT), "white")
     draw, font = ImageDraw.Draw(cell), ImageFont.load_default(11)
@@ -134,7 +134,7 @@ def _cell(inspection: Inspection, item: Item, said: str, wrong: bool) -> Image.I
     except (UserError, OSError):
         draw.rectangle((2, 2, cell.width - 6, _CELL), fill=(200, 200, 200))
     letters = max(8, (cell.width - 6) // 6)
-    lines = [shortened(printable(f"{item.name} ({item.split})"), letters), *textwrap.wrap(printable(said), letters)[:2]]
+    lines = [shortened(line, letters) for line in (f"{item.name} ({item.split})", *said)]
     for number, line in enumerate(lines):
         draw.text(
             (3, _CELL + 2 + _LINE * number - 1), line, fill=(190, 0, 0) if wrong and number else "black", font=font

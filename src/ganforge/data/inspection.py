@@ -138,17 +138,17 @@ class Inspection:
                 "whether the pairs line up cannot be told: their two sides share too few edges; look at the sheet"
             )
             return []
-        alone = edges.strangers(fits)
+        alone, is_proof = edges.strangers(fits)
         empty = self._empty_rows()
         moved, strange = [], []
         for row, own, is_stranger in zip(rows, fits, alone, strict=True):
             if own.misaligned:
                 moved.append((self.items[row], _moved(own)))
             elif is_stranger and row not in empty:
-                strange.append((self.items[row], f"edges agree nowhere ({own.here:.1f})"))
+                strange.append((self.items[row], "edges agree far less than usual"))
         return [
             Finding("pairs that do not line up", True, tuple(moved)),
-            Finding("pairs that show different things", True, tuple(strange)),
+            Finding("pairs that may show different things", is_proof, tuple(strange)),
         ]
 
     def _swapped(self) -> list[Finding]:
@@ -164,7 +164,8 @@ class Inspection:
     def _duplicates(self) -> list[Finding]:
         """Exact copies by the bytes of the files, near ones by their looks: across splits they are leaks."""
         copies: dict[tuple[bytes, ...], list[int]] = {}
-        for row in self.sound:
+        empty = {row for row, name in self._empty_rows().items() if name in ("", " and ".join(SIDES))}
+        for row in (row for row in self.sound if row not in empty):
             copies.setdefault(self.seen[row].hashes, []).append(row)
         exact = [(own[0], other) for own in copies.values() for other in own[1:]]
         firsts = [own[0] for own in copies.values()]
@@ -193,8 +194,9 @@ class Inspection:
         for side, name in enumerate(self._sides()):
             if not self.reader.coloured(side):
                 continue
-            grey = [row for row in self.sound if self.seen[row].looks[side].grey]
-            share = len(grey) / max(1, len(self.sound))
+            empty = self._empty_rows()
+            grey = [row for row in self.sound if self.seen[row].looks[side].grey and row not in empty]
+            share = len(grey) / max(1, len(self.sound) - len(empty))
             if share == 1:
                 option = f"data.{name}_channels=1" if name else "data.channels=1"
                 self.unsure.append(f"every {name or 'picture'} is grey: {option} would do")
@@ -202,7 +204,7 @@ class Inspection:
                 shown = tuple((self.items[row], f"{name} is grey".strip()) for row in grey)
                 found.append(Finding(f"grey among colour{name and f' ({name})'}", False, shown))
             elif 0.5 <= share < 1:
-                others = [row for row in self.sound if row not in set(grey)]
+                others = [row for row in self.sound if row not in {*grey, *empty}]
                 shown = tuple((self.items[row], f"{name} is coloured".strip()) for row in others)
                 found.append(Finding(f"colour among grey{name and f' ({name})'}", False, shown))
         return found
@@ -218,7 +220,7 @@ class Inspection:
         return found
 
     def _empty(self) -> list[Finding]:
-        shown = tuple((self.items[row], f"{name} is nearly empty".strip()) for row, name in self._empty_rows().items())
+        shown = tuple((self.items[row], name) for row, name in self._empty_rows().items())
         return [Finding("nearly empty", False, shown)]
 
     def _sizes(self, size: int) -> list[Finding]:

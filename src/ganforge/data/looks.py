@@ -16,7 +16,7 @@ _DETAIL = 128  # px a side of what is measured
 _BITS_APART = 8  # of 63, at most
 _APART = 0.13  # of the standard deviation of the picture; JPEG of quality 60 reaches 0.08 on nearly all photographs
 _LEAST_DEVIATION = 4.0  # of 255: less is noise
-_COLOURLESS = 10  # of 255 between the largest and the smallest of red, green and blue, at all but 1 % of the pixels
+_COLOURLESS = 3  # of 255 between the largest and smallest of red, green and blue, at 99 % of pixels; black shoes: 4
 _BLOCK = 1024
 
 
