@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-_SIDE = 256  # px of the longer side, at most; larger pictures are shrunk to it
+_SIDE = 512  # px of the longer side, at most; larger pictures are shrunk to it
 _REACH = 48  # px of that scale; and at most a fifth of the shorter side
 _NEAR = 3.0  # px of that scale that count as no shift; maps and photographs of one place are often that far apart
 _BORDER = 12  # a twelfth of each side fades out
@@ -20,6 +20,7 @@ _BORDER = 12  # a twelfth of each side fades out
 # shifted: the surest peak elsewhere was 7.1 (a picture of water), and those of 8 and more were less than 2 ahead.
 _CERTAIN = 8.0
 _AHEAD = 2.5
+_FAR = 0.015  # of the longer side: 4 px of 256
 _FAR_BELOW = 0.2  # of the median of all pairs
 _CLEAR = 15.0  # from this median on, nothing that belongs together is far below it
 _DISTINCT = 7.0  # from this on, few are: pictures with hardly an edge
@@ -29,13 +30,15 @@ _WEAK = 4.0
 @dataclass(frozen=True)
 class Fit:
     """Where the edges of a pair agree best: shift (down, right) of the target in px of the file; peak there, and
-    `here`, without a shift, in standard deviations of the correlation elsewhere. moved: by more than 3 px of 256.
+    `here`, without a shift, in standard deviations of the correlation elsewhere. moved: by more than 3 px of 512; far:
+    by more than 1.5 % of the longer side.
     """
 
     shift: tuple[float, float]
     peak: float
     here: float
     moved: bool
+    far: bool
 
     @property
     def misaligned(self) -> bool:
@@ -43,7 +46,7 @@ class Fit:
 
 
 def edges(values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """Where the bands change, (H, W, C) of any type to float32 (h, w): at most 256 px a side, 0 where not valid."""
+    """Where the bands change, (H, W, C) of any type to float32 (h, w): at most 512 px a side, 0 where not valid."""
     height, width = values.shape[:2]
     factor = max(1.0, max(height, width) / _SIDE)
     shape = max(1, round(height / factor)), max(1, round(width / factor))
@@ -92,19 +95,19 @@ def standardized(part: np.ndarray) -> np.ndarray:
     return part / spread if spread > 0 else np.zeros_like(part)
 
 
-def fit(correlation: np.ndarray, scale: float) -> Fit:
-    """What a surface says; scale: px of the file per px of it."""
+def fit(correlation: np.ndarray, shape: Sequence[int]) -> Fit:
+    """What a surface says of pictures of (height, width)."""
+    scale = max(1.0, max(shape) / _SIDE)
+    side = max(shape) / scale
     reach = len(correlation) // 2
     down, right = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     here = np.hypot(down, right) <= _NEAR
     best = int(correlation.argmax())
-    shift = float(down.flat[best] * scale), float(right.flat[best] * scale)
-    return Fit(shift, float(correlation.max()), float(correlation[here].max()), not here.flat[best])
-
-
-def scale(shape: Sequence[int]) -> float:
-    """Px of a picture of (height, width) per px of its edges."""
-    return max(1.0, max(shape) / _SIDE)
+    shift = float(down.flat[best]), float(right.flat[best])
+    return Fit(
+        (shift[0] * scale, shift[1] * scale), float(correlation.max()), float(correlation[here].max()),
+        not here.flat[best], float(np.hypot(*shift)) > _FAR * side,
+    )  # fmt: skip
 
 
 def strangers(fits: Sequence[Fit]) -> tuple[list[bool], bool]:

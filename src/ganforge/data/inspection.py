@@ -60,7 +60,7 @@ class Finding:
 class Inspection:
     """Everything that `ganforge check` finds in pairs or in a folder of pictures.
 
-    Pictures are read one at a time in each thread; looks at them (3 KB a side) are kept. `items`, `seen` (in their
+    Pictures are read one at a time in each thread; looks at them (1 KB a side) are kept. `items`, `seen` (in their
     order) and `findings` are what came out, `unsure` what could not be judged, as sentences.
     """
 
@@ -101,7 +101,7 @@ class Inspection:
             if len(sides) == 2:
                 (source, _), (target, _) = sides
                 correlation = edges.surface(edges.edges(*source), edges.edges(*target))
-                fit = edges.fit(correlation, edges.scale(source[0].shape[:2]))
+                fit = edges.fit(correlation, source[0].shape[:2])
             files = dict.fromkeys(item.files)
             return Seen(
                 tuple(images.contents_hash(path) for path in files),
@@ -129,7 +129,7 @@ class Inspection:
         if not rows:
             return []
         fits = [self.seen[row].fit for row in rows]
-        usual = edges.fit(edges.standardized(together), edges.scale(self.seen[rows[0]].looks[0].shape))
+        usual = edges.fit(edges.standardized(together), self.seen[rows[0]].looks[0].shape)
         if usual.misaligned and len(rows) > 1:
             shown = tuple((self.items[row], _moved(usual)) for row in rows)
             return [Finding(f"all pairs: {_moved(usual)}", True, shown)]
@@ -140,19 +140,21 @@ class Inspection:
             return []
         alone, is_proof = edges.strangers(fits)
         empty = self._empty_rows()
-        moved, strange = [], []
+        far, moved, strange = [], [], []
         for row, own, is_stranger in zip(rows, fits, alone, strict=True):
             if own.misaligned:
-                moved.append((self.items[row], _moved(own)))
+                (far if own.far else moved).append((self.items[row], _moved(own)))
             elif is_stranger and row not in empty:
                 strange.append((self.items[row], "edges agree far less than usual"))
         return [
-            Finding("pairs that do not line up", True, tuple(moved)),
+            Finding("pairs that do not line up", True, tuple(far)),
+            Finding("pairs that are slightly apart", False, tuple(moved)),
             Finding("pairs that may show different things", is_proof, tuple(strange)),
         ]
 
     def _swapped(self) -> list[Finding]:
-        rows = [row for row in self.sound if len(self.seen[row].looks) == 2]
+        empty = self._empty_rows()
+        rows = [row for row in self.sound if len(self.seen[row].looks) == 2 and row not in empty]
         if not rows or not self.reader.exchangeable:
             return []
         turned = looks.swapped([self.seen[row].looks for row in rows])
