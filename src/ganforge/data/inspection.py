@@ -125,7 +125,8 @@ class Inspection:
         return found
 
     def _alignment(self, together: np.ndarray | None) -> list[Finding]:
-        rows = [row for row in self.sound if self.seen[row].fit is not None]
+        empty = self._empty_rows()
+        rows = [row for row in self.sound if self.seen[row].fit is not None and row not in empty]
         if not rows:
             return []
         fits = [self.seen[row].fit for row in rows]
@@ -139,12 +140,11 @@ class Inspection:
             )
             return []
         alone, is_proof = edges.strangers(fits)
-        empty = self._empty_rows()
         far, moved, strange = [], [], []
         for row, own, is_stranger in zip(rows, fits, alone, strict=True):
             if own.misaligned:
                 (far if own.far else moved).append((self.items[row], _moved(own)))
-            elif is_stranger and row not in empty:
+            elif is_stranger:
                 strange.append((self.items[row], "edges agree far less than usual"))
         return [
             Finding("pairs that do not line up", True, tuple(far)),

@@ -15,7 +15,7 @@ _HASH = 32  # px a side of what is hashed, of which 8 × 8 frequencies are used
 _DETAIL = 128  # px a side of what is measured
 _BITS_APART = 8  # of 63, at most
 _APART = 0.12  # of its standard deviation; JPEG of quality 50 and half the size reach 0.07, other pictures 0.16
-_LEVELS_APART = 3.0  # of 255: what JPEG changes in thin drawings, whose deviation is small
+_LEVELS_APART = 5.0  # of 255: JPEG changes so much in thin drawings and dull colours, whose deviation is small
 _LEAST_DEVIATION = 4.0  # of 255: less is noise
 _COLOURLESS = 3  # of 255 between the largest and smallest of red, green and blue, at 99 % of pixels; black shoes: 4
 _BLOCK = 1024
@@ -89,7 +89,7 @@ def near_duplicates(looks: Sequence[Sequence[Look]]) -> list[tuple[int, int]]:
     """Which of the pictures (or pairs: several looks each) are the same but for compression and size: rows i < j.
 
     Candidates have hashes of at most 8 bits apart; they are the same where their small versions differ by less than
-    0.12 of their standard deviation or by 3 levels. Pictures without any contrast are left out.
+    0.12 of their standard deviation or by 5 levels. Pictures without any contrast are left out.
     """
     rows = np.array([row for row, own in enumerate(looks) if any(one.small.std() > _LEAST_DEVIATION for one in own)])
     if not len(rows):
