@@ -183,6 +183,19 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--overwrite", action="store_true", help="replace FILE")
     judge.set_defaults(run="evaluate:evaluate")
 
+    check = commands.add_parser(
+        "check",
+        help="look at a data set before anything is trained",
+        description="Look at every picture of a data set: broken files, pairs that do not line up, halves that are "
+        "swapped, the same picture in two splits, grey among colour, nearly empty pictures. Prints a table, draws what "
+        "it found, and ends with status 1 where training would be wrong. DATA are overrides as for training, such as "
+        "data=pairs data.root=FOLDER.",
+    )
+    check.add_argument("overrides", metavar="DATA", nargs="+", help="data=... and data.NAME=VALUE")
+    check.add_argument("--output", "-o", metavar="FILE", help="the PNG; default: lightning_logs/checks/FOLDER.png")
+    check.add_argument("--overwrite", action="store_true", help="replace FILE")
+    check.set_defaults(run="check:check")
+
     extractor = commands.add_parser(
         "extractor",
         help="train a classifier of your own classes for evaluation=domain",
