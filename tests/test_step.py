@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganforge.settings  # noqa: F401  the resolvers of conf/
 from conftest import ROOT, TinyImages, TinyPairs, overrides_for_model
+from test_cyclegan import TinySides
 
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 VARIANTS = {
@@ -51,11 +52,11 @@ def reads(configured, fit, monkeypatch):
     """reads(overrides) -> what was read on the host in the training steps but the first, and the number of steps."""
 
     def count(model: str, overrides: list[str], accelerator: str = "cpu") -> tuple[Counter, int]:
-        data = "lattice" if model == "pix2pix" else "mnist"
+        data = {"pix2pix": "lattice", "cyclegan": "coloured_digits"}.get(model, "mnist")
         config = configured([*overrides_for_model(model, 28), f"data={data}", *overrides])
         if data == "lattice":
             config.data.size = 32
-        else:
+        elif data == "mnist":
             config.data.n_classes = 4
         system = hydra.utils.instantiate(config.model, _convert_="all")
         step, mode, steps = system.training_step, HostReads(), []
@@ -79,9 +80,11 @@ def reads(configured, fit, monkeypatch):
                 return step(batch, batch_idx)
 
         system.training_step = watched
-        pictures = TinyPairs if data == "lattice" else TinyImages
-        size = 32 if data == "lattice" else 28
-        classes = {} if data == "lattice" else {"classes": 4}
+        pictures, size, classes = {
+            "lattice": (TinyPairs, 32, {}),
+            "coloured_digits": (TinySides, 32, {}),
+            "mnist": (TinyImages, 28, {"classes": 4}),
+        }[data]
         fit(system, pictures(n_train=24, size=size, batch_size=2, **classes), every=1000, accelerator=accelerator)
         return mode.found, len(steps)
 

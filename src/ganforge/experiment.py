@@ -40,7 +40,7 @@ from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
-from ganforge.runs import checkpoint, initial, resume, status, summary
+from ganforge.runs import checkpoint, initial, resumable, resume, status, summary
 from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
 from ganforge.runs.loggers import ending
 from ganforge.systems import Adversarial
@@ -181,7 +181,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
 
     data, card = load_data(config, resumed)
     if resumed is not None:
-        checkpoint.check_resumable(resumed, card, force=config.resume == "force")
+        resumable.check_resumable(resumed, card, force=config.resume == "force")
         card |= checkpoint.origin_of(resumed)
     data.sets  # noqa: B018  everything that is wrong with the data is said here
     hardware.check_shares(config.trainer, data)
@@ -226,7 +226,7 @@ def fit(experiment: Experiment) -> dict[str, Any]:
     """Train; returns what there is to say of the training, with the score and the checkpoint that belongs to it."""
     trainer, model, data = experiment.trainer, experiment.model, experiment.data
     summary.opening(model, data, trainer, experiment.run_dir)
-    with checkpoint.restoring(experiment.resumed, lambda: model.updates):
+    with resumable.restoring(experiment.resumed, lambda: model.updates):
         trainer.fit(model, datamodule=data, ckpt_path=experiment.resumed, weights_only=True)
     if experiment.compiled and trainer.is_global_zero:
         print(*remarks(), sep="\n")

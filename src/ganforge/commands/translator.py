@@ -73,9 +73,12 @@ class Translator:
         self.norm_mode = norm_mode or card["norm_mode"]
         sides = sides_in(card)
         self.is_measured = sides is not None
+        config = card.get("networks", {}).get(generator.output.network, {})  # of each direction its own channels
         ends = {"source": "in_channels", "target": "out_channels"}
-        config = card["networks"][generator.output.network]
-        self.source, self.target = (sides[name] if sides else _of_bytes(config[end]) for name, end in ends.items())
+        self.source, self.target = (
+            sides[name] if sides else _of_bytes(config.get(end, card.get(f"{name}_channels")))
+            for name, end in ends.items()
+        )
         self.dtype = dtype or self.target.dtype
         self._check_dtype()
         if tile is None and not full_size and (self.is_measured or card["fit_to_size"] == "crop"):

@@ -1,9 +1,7 @@
 """A checkpoint says what it is, and loads without running anything that it contains."""
 
-import math
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,10 @@ from torch import Tensor
 
 from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
-from ganforge.files.finite import listed, spoiled
+from ganforge.files.finite import listed
 from ganforge.networks.layers import NORM_MODES
 from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
-from ganforge.runs.folder import flatten
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
 LAYOUT = 2  # of what a training goes on from; 1: of one generator and one discriminator
@@ -24,7 +21,7 @@ _MOST_VALUES = 100_000  # of a card, in all lists and dicts
 _DEEPEST = 50
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**53
 
 
@@ -77,7 +74,7 @@ MORE = {
     "class_names": _are_words,
     "data_fingerprint": lambda value: isinstance(value, str),
     "initial_weights": lambda value: isinstance(value, dict),
-    **dict.fromkeys(COUNTERS, _is_count),
+    **dict.fromkeys(COUNTERS, is_count),
 }
 
 
@@ -114,7 +111,7 @@ def load(path: str | Path) -> dict[str, Any]:
     card = contents["ganforge"]
     _upgrade(card, contents["state_dict"])
     require(
-        _fits(card, _is_word_or_number) and isinstance(contents["state_dict"], dict),
+        fits(card, _is_word_or_number) and isinstance(contents["state_dict"], dict),
         f"{path}: says of itself what ganforge does not write; it was changed",
     )
     wrong = {name: card.get(name) for name, is_meant in CARD.items() if not is_meant(card.get(name))}
@@ -145,7 +142,7 @@ def _upgrade(card: dict[str, Any], state: Any) -> None:
     card["outputs"] = {"translate" if translates else "sample": output}
 
 
-def _fits(contents: Any, is_leaf: Callable[[Any], bool], lists: bool = True) -> bool:
+def fits(contents: Any, is_leaf: Callable[[Any], bool], lists: bool = True) -> bool:
     """Whether these are dicts, and lists where there may be any, of such leaves, few enough to be looked at one by one.
 
     A file of some bytes can hold a list that holds another one ten times, and so on, or itself.
@@ -170,11 +167,11 @@ def _is_word_or_number(value: Any) -> bool:
     return value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < 2**63)
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
     return type(value) in (int, bool) and abs(value) < 2**63
 
 
-def _is_tensor_or_plain(value: Any) -> bool:
+def is_tensor_or_plain(value: Any) -> bool:
     return isinstance(value, Tensor) or _is_word_or_number(value)
 
 
@@ -192,50 +189,10 @@ def is_resumable(contents: Mapping[str, Any]) -> bool:
     return "optimizer_states" in contents
 
 
-def check_resumable(path: Path, card: dict[str, Any], force: bool = False) -> None:
-    """Raise UserError where going on from `path` with the run that `card` describes would be another experiment.
-
-    Compared are the model, the data (by fingerprint and settings), the evaluation, the seed, the precision, the global
-    batch, and the number of epochs where something depends on it; not where and how it runs. force: only networks that
-    do not fit are refused.
-    """
-    contents = load(path)
-    last = path.with_name("last.ckpt")
-    require(
-        is_resumable(contents),
-        f"{path}: holds weights alone, as the best checkpoint of a run does, and no optimizers to go on with; go on "
-        f"from the newest one, {last}, with ckpt_path={last}, or begin another training with these weights, with "
-        f"init_from={path}",
-    )
-    _check_state(contents, path)
-    require_finite(spoiled(contents), path, "go on from another checkpoint of its run, with ckpt_path=FILE")
-    theirs_card = contents["ganforge"]
-    theirs, ours = _meaning(theirs_card), _meaning(card)
-    differing = [
-        f"{key}={_shown(ours.get(key))} but {_shown(theirs.get(key))} in the checkpoint"
-        for key in {**theirs, **ours}
-        if ours.get(key) != theirs.get(key)  # a setting that is not there is one that is null
-    ]
-    networks = [line for line in differing if line.startswith(_networks(card))]
-    require(not networks, f"{path}: cannot be resumed with other networks: {'; '.join(networks)}")
-    require(
-        force or not differing,
-        f"{path}: going on with other settings would be another experiment: {'; '.join(differing)}; "
-        "give the settings of the run, or resume=force",
-    )
-
-
 def sides_in(card: Mapping[str, Any]) -> dict[str, Side] | None:
     """What the numbers of source and target mean, as a card says it; None where they are ordinary pictures."""
     sides = card.get("sides")
     return None if sides is None else {name: _side(own) for name, own in sides.items()}
-
-
-def _networks(card: dict[str, Any]) -> tuple[str, ...]:
-    """The settings of the networks of the model that a card describes."""
-    model = card["config"]["model"].items()
-    ours = [name for name, part in model if isinstance(part, dict) and "networks." in str(part.get("_target_"))]
-    return tuple(f"model.{name}" for name in dict.fromkeys([*ours, "generator", "discriminator"]))
 
 
 def precision_of(path: Path) -> str | None:
@@ -249,114 +206,3 @@ def origin_of(path: Path) -> dict[str, Any]:
     """What the card of a training that goes on from `path` says of where its weights came from at first."""
     card = load(path)["ganforge"]
     return {name: card[name] for name in ("initial_weights",) if name in card}
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 200 and text.isprintable() else reprlib.repr(text)
-
-
-def _check_state(contents: dict[str, Any], path: Path) -> None:
-    """Raise UserError where what a training goes on from is of other types than what a training leaves."""
-    card, ranks = contents["ganforge"], contents.get("ganforge_state")
-    versions = card.get("versions") if isinstance(card.get("versions"), dict) else {}
-    require(
-        card.get("layout") == LAYOUT,
-        f"{path}: was written by ganforge {_shown(versions.get('ganforge'))} ({_shown(versions.get('git_commit'))}), "
-        "whose checkpoints can be used, but no training of this version goes on from them",
-    )
-    optimizers = contents.get("optimizer_states")
-    means = {
-        "state_dict": all(map(_is_tensor_or_plain, contents["state_dict"].values())),
-        "ganforge": all(_is_count(card.get(name)) for name in COUNTERS) and _are_counts(card.get("updates")),
-        "epoch": _is_count(contents.get("epoch")) and _is_count(contents.get("global_step")),
-        "loops": isinstance(contents.get("loops"), dict) and _fits(contents["loops"], _is_whole, lists=False),
-        "callbacks": _fits(contents.get("callbacks"), _is_tensor_or_plain),
-        "optimizer_states": isinstance(optimizers, list) and _fits(optimizers, _is_tensor_or_plain),
-        "ganforge_state": isinstance(ranks, list) and len(ranks) > 0 and all(map(_is_state, ranks)),
-    }
-    wrong = [name for name, right in means.items() if not right]
-    require(not wrong, f"{path}: no training can go on from its {', '.join(wrong)}; it was changed")
-
-
-def _are_counts(counts: Any) -> bool:
-    return isinstance(counts, dict) and len(counts) > 0 and all(map(_is_count, counts.values()))
-
-
-def _is_state(own: Any) -> bool:
-    """Whether this is what `Adversarial` saves of a process: generators, the numbers since the last row and the pools
-    by name.
-    """
-    if not (isinstance(own, dict) and isinstance(own.get("randomness"), dict) and isinstance(own.get("rows"), dict)):
-        return False
-    pools = own.get("pools", {})
-    columns = all(isinstance(name, str) and _is_column(column) for name, column in own["rows"].items())
-    return columns and isinstance(pools, dict) and all(map(_is_pool, pools.values()))
-
-
-def _is_pool(pool: Any) -> bool:
-    """Whether this is what an `ImagePool` saves: pictures, if there are any, of sides that there can be."""
-    if not (isinstance(pool, dict) and _is_count(pool.get("queries")) and isinstance(pool.get("pictures"), Tensor)):
-        return False
-    pictures = pool["pictures"]
-    sides = pictures.shape[2:]
-    return pictures.is_floating_point() and (
-        pictures.numel() == 0 or (pictures.ndim == 4 and all(side <= LARGEST for side in sides))
-    )
-
-
-def _is_column(column: Any) -> bool:
-    if not (isinstance(column, dict) and isinstance(column.get("is_term"), bool)):
-        return False
-    values, left_out, moments = (column.get(name) for name in ("values", "left_out", "moments"))
-    return (
-        isinstance(values, Tensor)
-        and values.ndim == 1
-        and values.is_floating_point()
-        and isinstance(left_out, list)
-        and isinstance(moments, list)
-        and len(values) == len(left_out) == len(moments)
-        and all(bad is None or (isinstance(bad, Tensor) and bad.ndim == 0) for bad in left_out)
-        and all(map(_is_count, moments))
-    )
-
-
-@contextmanager
-def restoring(path: Path | None, updates: Callable[[], dict[str, int]]) -> Iterator[None]:
-    """Around a training that goes on from `path`: what ends it before each player has moved is the checkpoint's fault.
-
-    updates: of each player so far, counting those before. Raises UserError, naming the file.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if path is None or min(updates().values()) > min(load(path)["ganforge"]["updates"].values()):
-            raise
-        raise UserError(
-            f"{path}: the training cannot go on from it ({type(error).__name__}: {tensor_files.first_line(error)}); it "
-            "was changed, or is of another version"
-        ) from error
-
-
-def _meaning(card: dict[str, Any]) -> dict[str, Any]:
-    """What a run computes, as flat settings."""
-    config = card["config"]
-    flat = flatten({name: config.get(name) for name in ("model", "data", "evaluation")})
-    where = ("data.root", "data.num_workers", "data.n_classes", "data.cache_bytes", "data.cache_dir")
-    run_dir = str(config.get("run_dir"))
-    flat = {
-        key: value.replace(run_dir, "RUN") if isinstance(value, str) else value
-        for key, value in flat.items()
-        if key not in where
-    }
-    flat["seed"], flat["data"] = config.get("seed"), card.get("data_fingerprint")
-    trainer = config.get("trainer") if isinstance(config.get("trainer"), dict) else {}
-    flat["trainer.precision"], flat["trainer.compile"] = trainer.get("precision"), bool(trainer.get("compile"))
-    sizes = (flat.pop("data.batch_size", None), trainer.get("devices"), trainer.get("num_nodes"))
-    flat["the global batch"] = math.prod(size if isinstance(size, int) else 1 for size in sizes)
-    depends = any(key.endswith("decay_from") and value is not None for key, value in flat.items())
-    if depends or flat.get("model.input_noise.std"):
-        flat["trainer.max_epochs"] = trainer.get("max_epochs")
-    return flat
