@@ -220,8 +220,8 @@ def test_help_explains_groups_and_choices(tmp_path):
     result = train("--help", folder=tmp_path / "run")
     assert result.returncode == 0
     for words in (
-        "data: image_folder, lattice, mnist, pairs",
-        "model: cgan, dcgan, gan, hinge, lsgan, pix2pix",
+        "data: coloured_digits, image_folder, lattice, mnist, pairs, unpaired",
+        "model: cgan, cyclegan, dcgan, gan, hinge, lsgan, pix2pix",
         "model/augment: ada, diff, none",
         "model/generator: dcgan, mlp, r3gan, resnet, unet",
         "model/objective: hinge, least_squares, minimax",

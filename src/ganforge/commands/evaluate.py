@@ -269,6 +269,8 @@ def rebuild_metrics(generator: Generator, own: tuple[dict[str, Any] | None, Sequ
     nodes = evaluation.get("metrics") if isinstance(evaluation, dict) else None
     metrics, known = {}, known_metrics()
     for name, node in nodes.items() if isinstance(nodes, dict) else ():
+        if node is None:  # left out
+            continue
         target = node.get("_target_") if isinstance(node, dict) else None
         require(
             isinstance(target, str)

@@ -168,10 +168,7 @@ def _reason(error: Exception) -> str:
 
 
 def _remedy() -> str:
-    return (
-        f"add evaluation=pixels, which needs none, {_EXTRACTOR}=FILE with weights of SqueezeNet, or {_ARGUMENT}=FILE "
-        f"with {_FILE}"
-    )
+    return f"add evaluation=pixels, which needs none, or {_ARGUMENT}=FILE with {_FILE}"
 
 
 def extract(

@@ -53,7 +53,8 @@ class PartnerMetrics(PairedMetrics):
 
     def compute(self) -> dict[str, float]:
         """The numbers over everything seen since the last reset, on all ranks; none without partners."""
-        return super().compute() if self.partners.compute() else {}
+        count = float(self.partners.compute())
+        return {**super().compute(), "partners": count} if count else {}
 
 
 class HistogramMatching(nn.Module):
