@@ -285,7 +285,9 @@ def test_a_mistake_is_raised_as_one_sentence(ganforge_in, capfd):
 
 @pytest.mark.slow
 def test_an_interrupt_ends_a_training_with_a_checkpoint_to_go_on_from(tmp_path):
-    code = f"import ganforge; ganforge.train(*{LATTICE!r}, 'trainer.max_epochs=3000', folder='run')"
+    # A shell starts what runs in its background deaf to SIGINT, and its children inherit that.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hears}; import ganforge; ganforge.train(*{LATTICE!r}, 'trainer.max_epochs=3000', folder='run')"
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
