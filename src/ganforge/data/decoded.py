@@ -1,6 +1,5 @@
 """Files to equal squares of bytes, decoded once: in memory, in a file that the next run finds again, or each time."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ import numpy as np
 from ganforge.data.pictures import Pictures
 from ganforge.data.threads import in_threads, listed
 from ganforge.errors import UserError, require
-from ganforge.files.folders import open_file, remove_abandoned, replace
+from ganforge.files.folders import files_key, open_file, remove_abandoned, replace
 from ganforge.pictures import images
 
 _LONGEST = 4  # times the shorter side, of what is resized
@@ -172,14 +171,7 @@ def _write(path: Path, shape: tuple[int, ...], files: Sequence[Path], fit: Fit) 
 
 def _key(files: Sequence[Path], fit: Fit) -> str:
     """Equal for the same files, by path, size and date, brought to the same form."""
-    digest = hashlib.blake2b(json.dumps([_FORMAT, asdict(fit)], sort_keys=True).encode(), digest_size=12)
-    for path in files:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UserError(f"{path}: is gone or cannot be read ({error.strerror}); start again") from error
-        digest.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return files_key(files, json.dumps([_FORMAT, asdict(fit)], sort_keys=True))
 
 
 def _size(n_bytes: int) -> str:

@@ -9,7 +9,7 @@ import secrets
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -127,3 +127,18 @@ def _is_unfinished(file: Path) -> bool:
 def _remove(file: Path) -> None:
     with suppress(OSError):  # its folder is no longer to be written: what failed before is to be told
         file.unlink(missing_ok=True)
+
+
+def files_key(files: Iterable[Path], settings: str) -> str:
+    """Equal for the same files, by path, size and date, and equal settings: the name of what is kept of them.
+
+    Raises UserError for a file that cannot be read.
+    """
+    digest = hashlib.blake2b(settings.encode(), digest_size=12)
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: is gone or cannot be read ({error.strerror}); start again") from error
+        digest.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

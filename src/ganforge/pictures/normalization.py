@@ -1,6 +1,5 @@
 """What the numbers of a picture mean: from the values of its bands to those that networks compute in, and back."""
 
-import hashlib
 import json
 import reprlib
 from collections.abc import Iterable, Sequence
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ganforge.errors import UserError, require
-from ganforge.files.folders import open_file, replace
+from ganforge.errors import require
+from ganforge.files.folders import files_key, open_file, replace
 
 KINDS = ("range", "minmax", "percentiles", "deviation")
 PERCENTILES = (1.0, 99.0)
@@ -200,14 +199,7 @@ def normalization(kind: str, dtype: str, statistics: Statistics) -> Normalizatio
 
 def key(files: Iterable[Path], *settings: Any) -> str:
     """Equal for the same files, by path, size and date, read in the same way; the name of their cached statistics."""
-    digest = hashlib.blake2b(json.dumps([_FORMAT, PERCENTILES, *settings]).encode(), digest_size=12)
-    for path in files:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UserError(f"{path}: is gone or cannot be read ({error.strerror}); start again") from error
-        digest.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return files_key(files, json.dumps([_FORMAT, PERCENTILES, *settings]))
 
 
 def stored(path: Path, bands: Sequence[int]) -> tuple[Statistics, ...] | None:
