@@ -54,7 +54,7 @@ class ImageFolderData(PicturesData):
         seed: int = 0,
     ):
         root = Path(root).expanduser()
-        class_names = _class_names(root, [classes] if isinstance(classes, str) else classes)
+        class_names = find_classes(root, [classes] if isinstance(classes, str) else classes)
         super().__init__(
             class_names=class_names,
             n_classes=n_classes,
@@ -90,9 +90,7 @@ class ImageFolderData(PicturesData):
     def files(self) -> dict[str, tuple[Sequence[Path], np.ndarray | None]]:
         """The files of each split and their labels, int64 (N,) or None; of those to train on n_train at most."""
         found = {
-            split: self._by_class(folder)
-            for split in _SPLITS
-            if (folder := _split_folder(self.root, split)) is not None
+            split: self._by_class(folder) for split in _SPLITS if (folder := split_folder(self.root, split)) is not None
         }
         if "val" not in found:
             found["val"] = found["train"]
@@ -115,7 +113,7 @@ class ImageFolderData(PicturesData):
         """The files of each class below the folder of a split; without classes, one list."""
         if not self.class_names:
             return [images.list_images(folder)]
-        own = _class_folders(folder)
+        own = class_folders(folder)
         if self.all_classes:
             unknown = sorted(own.keys() - set(self.class_names))
             require(
@@ -151,12 +149,12 @@ class ImageFolderData(PicturesData):
     @property
     def test_is_val(self) -> bool:
         """Whether the test compares with the validation pictures, because there are no others."""
-        return _split_folder(self.root, "test") is None
+        return split_folder(self.root, "test") is None
 
     @property
     def notes(self) -> tuple[str, ...]:
         notes = [*super().notes]
-        if _split_folder(self.root, "val") is None:
+        if split_folder(self.root, "val") is None:
             if self.val_fraction == 0:
                 notes.append(
                     "data.val_fraction=0: generated pictures are compared with the training pictures themselves"
@@ -186,11 +184,14 @@ class ImageFolderData(PicturesData):
         return digest.hexdigest()
 
 
-def _class_names(root: Path, chosen: list[str] | None) -> tuple[str, ...]:
-    """The class folders that are used, in natural order; () where the pictures lie in one folder."""
+def find_classes(root: Path, chosen: list[str] | None, setting: str = "data.classes") -> tuple[str, ...]:
+    """The class folders that are used, in natural order; () where the pictures lie in one folder.
+
+    setting: that chooses them, for what is said of wrong ones.
+    """
     require(root.is_dir(), f"data.root={root} is not a folder; give the folder that holds the pictures")
-    folder = _split_folder(root, "train")
-    names = list(_class_folders(folder))
+    folder = split_folder(root, "train")
+    names = list(class_folders(folder))
     loose = _has_pictures(folder)
     if chosen is None:
         apart = {name for split in ("val", "test") for name in _SPLITS[split]} & {name.casefold() for name in names}
@@ -202,17 +203,17 @@ def _class_names(root: Path, chosen: list[str] | None) -> tuple[str, ...]:
         require(
             not (names and loose),
             f"{folder} holds pictures and also folders of pictures ({_shown(names)}); put all of them into folders, or "
-            "name the classes in data.classes",
+            f"name the classes in {setting}",
         )
         if not names:
             images.list_images(folder)  # says what is wrong where there are none
         return tuple(names)
-    require(bool(names), f"data.classes={list(chosen)}, but {folder} has no folders of pictures; use data.classes=null")
+    require(bool(names), f"{setting}={list(chosen)}, but {folder} has no folders of pictures; use {setting}=null")
     wanted = [str(name) for name in chosen]
     unknown = [name for name in wanted if name not in names]
     require(
         bool(wanted) and not unknown,
-        f"data.classes={list(chosen)}: "
+        f"{setting}={list(chosen)}: "
         + (f"{folder} has no class {_shown(unknown)}; " if unknown else "")
         + f"choose one or more of {_shown(names)}, or null for all",
     )
@@ -223,7 +224,7 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_CLASSES_SHOWN]) + ", ..." * (len(names) > _CLASSES_SHOWN)
 
 
-def _split_folder(root: Path, split: str) -> Path | None:
+def split_folder(root: Path, split: str) -> Path | None:
     """The folder of a split below root, in any case. Without train/, all of root is to train on, and the rest None."""
     below = {path.name.casefold(): path for path in root.iterdir() if path.is_dir()}
     if "train" not in below:
@@ -231,7 +232,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
     return next((below[name] for name in _SPLITS[split] if name in below), None)
 
 
-def _class_folders(folder: Path) -> dict[str, Path]:
+def class_folders(folder: Path) -> dict[str, Path]:
     """The folders below that hold pictures, in natural order of their names."""
     below = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name))
     return {path.name: path for path in below if not path.name.startswith(".") and _has_pictures(path)}

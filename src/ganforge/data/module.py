@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ganforge.errors import require
+from ganforge.game.domains import Domains
 from ganforge.pictures.sides import Side
 
 
@@ -87,6 +88,8 @@ class DataModule(pl.LightningDataModule):
     sides: Mapping[str, Side] | None = None
     # The name of each label; empty without classes.
     class_names: tuple[str, ...] = ()
+    # What pictures can be translated to, where that is chosen for each.
+    domains: Domains | None = None
 
     def __init__(self, *, size: int, batch_size: int, num_workers: int, seed: int, **channels: int):
         super().__init__()

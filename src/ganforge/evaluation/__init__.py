@@ -2,6 +2,7 @@
 
 from ganforge.evaluation.bands import BandBaselines, BandErrors
 from ganforge.evaluation.bonds import GeometricBaselines, NetworkMetrics
+from ganforge.evaluation.domains import DomainMetrics
 from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
@@ -13,6 +14,7 @@ __all__ = [
     "BandBaselines",
     "BandErrors",
     "ClassifierAccuracy",
+    "DomainMetrics",
     "Fidelity",
     "GeometricBaselines",
     "HistogramMatching",

@@ -17,7 +17,7 @@ class RunningMetrics:
 
     metrics: name -> an object with `needs`, `stages`, `monitor`, update(batch, generated, dataset), compute(), reset(),
     and where it wants them prepare(data), called before training starts, describe(), and `stage`, set to "val" or
-    "test" before the first update.
+    "test" before the first update. A copy that is given the sources in place of translations has `is_floor` set.
 
     A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
     `baseline/x` of the test set keeps its name. Translations are tested between a floor and a ceiling, `floor/x` and
@@ -44,9 +44,11 @@ class RunningMetrics:
             any(metric.monitor for metric in self.metrics.values()),
             f"evaluation: none of its metrics can compare checkpoints on {type(data).__name__}; choose another one",
         )
-        translates = bool({"paired", "unpaired"} & data.provides) and len(data.channels) == 2
+        sides = list(data.channels.values())
+        translates = len(sides) == (1 if "domains" in data.provides else 2)
+        translates &= bool({"paired", "unpaired", "domains"} & data.provides)
         # Of pairs that measure something, source and target are in other units.
-        self._has_floor = translates and data.sides is None and converts(*data.channels.values())
+        self._has_floor = translates and data.sides is None and converts(sides[0], sides[-1])
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -70,6 +72,9 @@ class RunningMetrics:
                 metric.stage = stage
                 if isinstance(metric, nn.Module):
                     metric.to(device)
+        for metrics in self.floors.values():
+            for metric in metrics.values():
+                metric.is_floor = True
 
     def update(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`."""

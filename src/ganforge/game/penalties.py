@@ -44,9 +44,14 @@ def wgan_gp(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
 
     Each pair is mixed with a uniform share of its own.
     """
+    return wgan_gp_at(critic, real, fake, _shares(real))
+
+
+def wgan_gp_at(critic: Critic, real: Tensor, fake: Tensor, shares: Tensor) -> Tensor:
+    """`wgan_gp` with given shares (B, 1, 1, 1) of the generated image in each mixture."""
     with torch.autocast(real.device.type, enabled=False):
         real, fake = _exact(real), _exact(fake)
-        return _one_centred(critic, real + _shares(real) * (fake - real))
+        return _one_centred(critic, real + shares * (fake - real))
 
 
 def dragan(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:

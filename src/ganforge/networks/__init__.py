@@ -5,6 +5,7 @@ from ganforge.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.networks.patchgan import PatchGAN
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.networks.resnet import ResNetGenerator
+from ganforge.networks.stargan import StarGANCritic, StarGANGenerator
 from ganforge.networks.unet import UNet
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetGenerator",
+    "StarGANCritic",
+    "StarGANGenerator",
     "UNet",
 ]

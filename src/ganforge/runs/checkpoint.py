@@ -10,6 +10,7 @@ from torch import Tensor
 from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
 from ganforge.files.finite import listed
+from ganforge.game.domains import Domains
 from ganforge.networks.layers import NORM_MODES
 from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
@@ -33,10 +34,11 @@ def _is_output(value: Any) -> bool:
     """Whether this is a `ganforge.game.Output`, and whether its network has a moving average."""
     return (
         isinstance(value, dict)
-        and value.keys() == {"network", "fed", "told", "averaged"}
+        and value.keys() | {"reader"} == {"network", "fed", "told", "averaged", "reader"}
         and isinstance(value["network"], str)
         and value["fed"] in ("picture", "latent")
-        and value["told"] in (None, "label")
+        and value["told"] in (None, "label", "labels")
+        and isinstance(value.get("reader"), str | None)
         and isinstance(value["averaged"], bool)
     )
 
@@ -72,6 +74,7 @@ MORE = {
     "channels": lambda value: value in (None, 1, 3),
     "sides": lambda value: value is None or _are_sides(value),
     "class_names": _are_words,
+    "domains": Domains.is_card,
     "data_fingerprint": lambda value: isinstance(value, str),
     "initial_weights": lambda value: isinstance(value, dict),
     **dict.fromkeys(COUNTERS, is_count),

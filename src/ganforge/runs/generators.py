@@ -138,7 +138,8 @@ def outputs_of(system: type, model: dict[str, Any]) -> dict[str, Any]:
     """
     averaged = model.get("ema_half_life") is not None
     said = {name: {**asdict(output), "averaged": averaged} for name, output in system.outputs.items()}
-    used = {output.network: model[output.network] for output in system.outputs.values()}
+    outputs = system.outputs.values()
+    used = {name: model[name] for output in outputs for name in (output.network, output.reader) if name is not None}
     for name, config in used.items():
         with torch.device("meta"), suppress(TypeError):  # of which Hydra says more when it builds the same
             build_network(config, f"model.{name}")

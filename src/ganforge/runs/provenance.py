@@ -31,6 +31,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "sides": None if data.sides is None else {side: own.to_card() for side, own in data.sides.items()},
         "channels": resolved["data"].get("channels"),
         "class_names": list(data.class_names),
+        "domains": None if data.domains is None else data.domains.to_card(),
         "size": data.size,
         "fit_to_size": data.fit_to_size,
         "provides": sorted(data.provides),

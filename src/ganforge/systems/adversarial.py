@@ -1,7 +1,7 @@
 """The game: whose turn it is, and what a move is. What the terms are belongs to each GAN."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
@@ -113,14 +113,15 @@ class Adversarial(pl.LightningModule):
         return batch
 
     def draw_normal(self, batch: Batch, *shape: int) -> Tensor:
-        """(B, *shape) of N(0, 1): this rank's rows of what one process would draw for the batches of all ranks.
+        """(B, *shape) of N(0, 1), by `draw`."""
+        return self.draw(batch, lambda drawn, count: drawn.standard_normal((count, *shape), dtype=np.float32))
 
-        A function of the seed and of the number of images seen, so that N processes train like one.
-        """
+    def draw(self, batch: Batch, rows: Callable[[np.random.Generator, int], np.ndarray]) -> Tensor:
+        """This rank's of rows(generator, count), which one process would draw for the batches of all ranks: a function
+        of the seed and the images seen, so that N processes train like one."""
         world, rank = self.trainer.world_size, self.global_rank
         generator = np.random.default_rng([self.seed, self.images_seen, _DRAWN])
-        rows = generator.standard_normal((length(batch) * world, *shape), dtype=np.float32)
-        mine = torch.from_numpy(rows[rank::world])
+        mine = torch.from_numpy(rows(generator, length(batch) * world)[rank::world])
         # Only from pinned memory the copy does not wait for the device.
         return (mine.pin_memory() if self.on_gpu else mine).to(self.device, non_blocking=True)
 
