@@ -1,0 +1,11 @@
+"""Which kind of translator a trained model is."""
+
+from typing import Any
+
+from ganforge.commands.translator import Translator
+from ganforge.runs.generators import Generator
+
+
+def translator(generator: Generator, **options: Any) -> Translator:
+    """The translator of a checkpoint, chosen by its card. options: see `Translator`."""
+    return Translator(generator, **options)
