@@ -50,7 +50,7 @@ def look(file: Path, translator: Translator) -> Seen:
     count = len(translator.bands_read)
     head = rasters.header(file) if translator.is_measured or suffix.lower() in _TIFFS else None
     place = None if head is None else head.place
-    by_windows = place is not None and len(head.bands) == count and rasters.has_rasterio()
+    by_windows = place is not None and len(head.bands) == count and rasters.has_rasterio() and translator.reads_scenes
     if not translator.is_measured and not (by_windows and translator.tile is not None and head.dtype == "uint8"):
         return Seen(*images.read(file, count).shape[:2], suffix, place=place, pages=images.pages(file))
     suffix = _suffix(suffix, head, translator)

@@ -96,6 +96,11 @@ class Translator:
         self.tiling(self.size, self.size)  # refuses what is no overlap
 
     @property
+    def reads_scenes(self) -> bool:
+        """Whether large files with a place may be read and written by windows."""
+        return True
+
+    @property
     def keeps_scale(self) -> bool:
         """Whether pictures are translated at their own scale, not brought to the trained size."""
         return self.full_size or self.tile is not None
