@@ -2,6 +2,7 @@
 
 from ganforge.evaluation.bands import BandBaselines, BandErrors
 from ganforge.evaluation.bonds import GeometricBaselines, NetworkMetrics
+from ganforge.evaluation.colour import ColourMetrics, MeanColour
 from ganforge.evaluation.domains import DomainMetrics
 from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
@@ -15,9 +16,11 @@ __all__ = [
     "BandErrors",
     "ClassifierAccuracy",
     "DomainMetrics",
+    "ColourMetrics",
     "Fidelity",
     "GeometricBaselines",
     "HistogramMatching",
+    "MeanColour",
     "Memorization",
     "NetworkMetrics",
     "PairedMetrics",
