@@ -101,12 +101,21 @@ class Adversarial(pl.LightningModule):
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
 
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """The pictures (B, C, H, W) side by side in a sample grid, one row an item; of GANs from noise those alone."""
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """The pictures (B, C, H, W) side by side in a sample grid, one row an item, by the names of their columns.
+
+        Of translations the source is the first and the result the second; of GANs from noise there is the result alone.
+        The batch may be one of the validation or of a test set.
+        """
         if "source" not in batch:
-            return [generated]
-        shown = (("source", batch["source"]), ("target", generated), ("target", batch["target"]))
-        return [self.trainer.datamodule.view(side, images) for side, images in shown]
+            return {"result": generated}
+        view = self.trainer.datamodule.view
+        shown = {"source": view("source", batch["source"]), "result": view("target", generated)}
+        return {**shown, "target": view("target", batch["target"])} if "target" in batch else shown
+
+    def round_trip(self, batch: Batch, generated: Tensor) -> Tensor | None:
+        """The translations of a test batch translated back, which should be its sources; None without a way back."""
+        return None
 
     def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
