@@ -56,7 +56,7 @@ class Translations(Dataset):
     the difference, "index"}. The first items show different pictures, each asked for another domain in turn.
     """
 
-    def __init__(self, pictures: Pictures, labels: np.ndarray, domains: Domains):
+    def __init__(self, pictures: Pictures, labels: np.ndarray, domains: Domains, names: Sequence[str] = ()):
         own = torch.from_numpy(labels)
         asked = torch.stack([domains.asked(own, index) for index in range(len(domains.names))], dim=1)
         rows = torch.arange(len(own))
@@ -64,6 +64,7 @@ class Translations(Dataset):
         row, domain = (torch.cat(parts) for parts in zip(*turned, strict=True))
         differs = (asked[row, domain] != own[row]).any(dim=1)
         self.pictures, self.labels, self.targets = pictures, own, asked
+        self.names, self.domains = names, domains
         self.rows, self.asked = row[differs], domain[differs]
 
     def __len__(self) -> int:
@@ -71,6 +72,10 @@ class Translations(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def name_of(self, index: int) -> str:
+        """The picture's file, and what it is asked for."""
+        return f"{self.names[self.rows[index]]} to {self.domains.names[self.asked[index]]}"
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         """The batch of these items."""
@@ -255,7 +260,10 @@ class DomainsData(DataModule):
                 f"of {len(train):,} training pictures {'none' if count == 0 else 'all'} are {name}: what it looks like "
                 "to be so, or not, cannot be learned; add pictures, or leave it out",
             )
-        judged = {split: Translations(self.pictures(split), self.labels(split), self.domains) for split in SPLITS[1:]}
+        judged = {}
+        for split in SPLITS[1:]:
+            names = [file.name for file in self._found[0][split]]
+            judged[split] = Translations(self.pictures(split), self.labels(split), self.domains, names)
         return {"train": train, **judged}
 
     def real(self, split: str) -> RealPictures:

@@ -21,7 +21,7 @@ from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.systems import nonfinite, saved
-from ganforge.systems.batches import Batch, Images, Terms, channels_last, detached, length
+from ganforge.systems.batches import Batch, Images, channels_last, detached, length
 from ganforge.systems.rows import Rows
 
 _DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
@@ -101,14 +101,22 @@ class Adversarial(pl.LightningModule):
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
 
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """The pictures (B, C, H, W) side by side in a sample grid, one row an item; of GANs from noise those alone."""
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """The pictures (B, C, H, W) side by side in a sample grid, one row an item, by the names of their columns.
+
+        Of translations the source is the first and the result the second; of GANs from noise there is the result alone.
+        The batch may be one of the validation or of a test set.
+        """
         if "source" not in batch:
-            return [generated]
-        data = self.trainer.datamodule
-        batch, generated = data.compared(batch, generated)
-        shown = (("source", batch["source"]), ("target", generated), ("target", batch["target"]))
-        return [data.view(side, images) for side, images in shown]
+            return {"result": generated}
+        batch, generated = self.trainer.datamodule.compared(batch, generated)
+        view = self.trainer.datamodule.view
+        shown = {"source": view("source", batch["source"]), "result": view("target", generated)}
+        return {**shown, "target": view("target", batch["target"])} if "target" in batch else shown
+
+    def round_trip(self, batch: Batch, generated: Tensor) -> Tensor | None:
+        """The translations of a test batch translated back, which should be its sources; None without a way back."""
+        return None
 
     def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
@@ -150,7 +158,7 @@ class Adversarial(pl.LightningModule):
         images = [self._shared_images(batch, moving, only=len(batches) == 1) for batch in batches]
         for player in moving:
             bad = self._move(player, batches, images)
-            _restore(before, bad)
+            nonfinite.restore(before, bad)
             self._update_averages(player, sum(map(length, batches)) * self.trainer.world_size * player.every)
         if self._scaler is not None:
             self._scaler.update()  # once for all: its state counts iterations
@@ -192,7 +200,7 @@ class Adversarial(pl.LightningModule):
                     means[name] = means.get(name, 0) + term.detach().float() * share
         parameters = self.parameters_of(player)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        _tell_all_ranks(gradients, means)
+        nonfinite.tell_all_ranks(gradients, means)
         getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer.optimizer)
@@ -330,21 +338,6 @@ class Adversarial(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = saved.load(self, checkpoint)
-
-
-def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
-    """Make the first gradient NaN where a term is not finite: the mean of the gradients tells it to every rank, which
-    all leave the update out alike, without an exchange of their own.
-    """
-    gradients[0].add_(sum(terms.values()) * 0)
-
-
-@torch.no_grad()
-def _restore(before: Iterable[tuple[Tensor, Tensor]], bad: Tensor) -> None:
-    """Give buffers their former values where an update was left out: they have seen it too."""
-    for buffer, value in before:
-        # As data: the generator's backward, still to come, is not disturbed.
-        buffer.data.copy_(torch.where(bad > 0, value, buffer))
 
 
 def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:

@@ -12,7 +12,7 @@ from ganforge.game.domains import Domains
 from ganforge.game.objectives import Objective
 from ganforge.game.penalties import wgan_gp_at
 from ganforge.game.players import Output
-from ganforge.systems.batches import Batch, Images, Terms, channels_last
+from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 
 
@@ -113,20 +113,14 @@ class StarGAN(TwoPlayers):
     def infer(self, batch: Batch) -> Tensor:
         return self.translated(batch["source"], batch["target_labels"])
 
-    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        return self._there_and_back(batch)
+    def round_trip(self, batch: Batch, generated: Tensor) -> Tensor:
+        return self.translated(generated, batch["labels"])
 
-    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        return self._there_and_back(batch)
-
-    def _there_and_back(self, batch: Batch) -> Tensor:
-        """The translations, and in the batch "reconstructed", what becomes of them on the way back."""
-        generated = self.infer(channels_last(batch))
-        batch["reconstructed"] = self.translated(generated, batch["labels"])
-        return generated
-
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """The source, and it in each domain, or with each attribute changed."""
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """The source, and it in each domain, or with each attribute changed; in the test, there and back."""
         source, labels = batch["source"], batch["labels"]
-        columns = range(len(self.domains.names))
-        return [source, *(self.translated(source, self.domains.asked(labels, column)) for column in columns)]
+        if "back" in batch:
+            return {"source": source, "result": generated, "there and back": batch["back"]}
+        named = enumerate(self.domains.names)
+        domains = {name: self.translated(source, self.domains.asked(labels, index)) for index, name in named}
+        return {"source": source, **domains}
