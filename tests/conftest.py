@@ -92,6 +92,8 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
     for name, shape, where in (
         ("pairs", (32, 64, 3), [""]),
         ("image_folder", (40, 36, 3), ["plain", "striped"]),
+        ("domains", (40, 36, 3), ["plain", "striped"]),
+        ("faces", (40, 36, 3), [""]),
         ("unpaired", (40, 36, 3), ["trainA", "trainB", "testA", "testB"]),
     ):
         for below in where:
@@ -101,6 +103,13 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
                 picture.save(root / name / below / f"{index}.png")
     write_digits(root / "mnist", rng)
     write_bands(root / "bands", rng)
+    write_attributes(root / "faces" / "attributes.txt", ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"))
+
+
+def write_attributes(file: Path, names: tuple[str, ...], n: int = 10) -> None:
+    """A table in the layout of CelebA for 0.png, 1.png, ...: picture i has attribute j where i + j is even."""
+    rows = [" ".join([f"{i}.png", *(" 1" if (i + j) % 2 == 0 else "-1" for j in range(len(names)))]) for i in range(n)]
+    file.write_text("\n".join([str(n), " ".join(names), *rows, ""]))
 
 
 def write_bands(root: Path, rng: np.random.Generator) -> None:

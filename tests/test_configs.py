@@ -68,6 +68,8 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
         *(["data.classes=null"] if data == "image_folder" else []),  # and of other classes
         *([f"data.root={folders / 'bands'}"] if recipe.get("data", {}).get("layout") in ("folders", "bands") else []),
     ]
+    if "attributes" in recipe.get("data", {}):
+        small += [f"data.root={folders / 'faces'}", f"data.table={folders / 'faces' / 'attributes.txt'}"]
     run(configured([f"experiment={experiment}", *small]))
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ganforge.assembly import Parts
     from ganforge.commands.translator import Translator
+    from ganforge.runs.generators import Generator
 
 __all__ = ["Run", "UserError", "compose", "load", "train"]
 
@@ -88,17 +89,26 @@ class Run:
         drawn = sample.pictures(self._sampler, n, class_name=class_name, truncation=truncation, seed=seed)
         return np.stack(list(drawn))
 
-    def translate(self, picture: np.ndarray | str | Path, *, output: str | None = None) -> np.ndarray:
+    def translate(
+        self,
+        picture: np.ndarray | str | Path,
+        *,
+        output: str | None = None,
+        to: str | None = None,
+        attributes: Mapping[str, bool] | None = None,
+    ) -> np.ndarray:
         """One picture, translated at its own size: what `ganforge predict` writes.
 
         picture: a file, or an array (H, W, C): uint8 with 1 or 3 channels, for models of other bands the values of
-        these. Returns uint8 (H, W, C'), or the values of the target's bands in their own unit and type.
+        these. to: of a model of many domains, to which. attributes: of one of attributes, those to have and not to
+        have, such as {"Smiling": True}; those that are not given stay as the model sees them in the picture. Returns
+        uint8 (H, W, C'), or the values of the target's bands in their own unit and type.
         """
         from ganforge.commands import scenes
         from ganforge.pictures import images
         from ganforge.pictures.rasters import Raster
 
-        translator = self._translator(output)
+        translator = self._translator(output, to, tuple((attributes or {}).items()))
         if isinstance(picture, str | Path):
             picture = scenes.read(Path(picture), translator)
         elif translator.is_measured:
@@ -114,13 +124,16 @@ class Run:
         translated = translator.translate(picture)
         return translated.values if isinstance(translated, Raster) else translated
 
-    def _translator(self, output: str | None) -> Translator:
+    def _translator(self, output: str | None, to: str | None, attributes: tuple[tuple[str, bool], ...]) -> Translator:
         from ganforge.commands.translators import translator
-        from ganforge.runs.generators import load_generator
+        from ganforge.runs.generators import asked, load_generator
 
-        if output not in self._translators:
-            self._translators[output] = translator(load_generator(self.checkpoint, output))
-        return self._translators[output]
+        key = output, to, attributes
+        if key not in self._translators:
+            if output not in self._generators:
+                self._generators[output] = load_generator(self.checkpoint, output)
+            self._translators[key] = translator(asked(self._generators[output], to, dict(attributes)))
+        return self._translators[key]
 
     @cached_property
     def _sampler(self) -> Any:
@@ -129,7 +142,11 @@ class Run:
         return load_sampler(self.checkpoint)
 
     @cached_property
-    def _translators(self) -> dict[str | None, Translator]:
+    def _translators(self) -> dict[Any, Translator]:
+        return {}
+
+    @cached_property
+    def _generators(self) -> dict[str | None, Generator]:
         return {}
 
 

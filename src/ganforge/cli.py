@@ -80,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
     predict.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
     predict.add_argument("--direction", metavar="NAME", help="of a model that translates both ways: AtoB, BtoA")
+    predict.add_argument(
+        "--to", metavar="DOMAIN", help="of a model of many domains: to which (all: to each, as NAME_DOMAIN)"
+    )
+    predict.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="NAME=1",
+        help="of a model of attributes: to have it (NAME=1) or not (NAME=0); several times. Those not set stay as the "
+        "model itself sees them in each picture",
+    )  # fmt: skip
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"

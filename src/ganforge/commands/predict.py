@@ -19,7 +19,7 @@ from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
 from ganforge.pictures import images, rasters
-from ganforge.runs.generators import check_size, load_generator
+from ganforge.runs.generators import Generator, asked, check_size, load_generator
 
 _BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
 _BATCH = 16  # pictures, at most; so many are read ahead, and wait to be written
@@ -33,6 +33,8 @@ def predict(
     output: str | Path,
     *,
     direction: str | None = None,
+    to: str | None = None,
+    settings: Sequence[str] = (),
     norm_mode: str | None = None,
     full_size: bool = False,
     tile: int | None = None,
@@ -44,7 +46,9 @@ def predict(
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
-    direction: which output of a model that has several, such as AtoB; None for the first. tile, overlap, dtype: see
+    direction: which output of a model that has several, such as AtoB; None for the first. to, settings: what a model of
+    many domains is asked for, as `ganforge.runs.generators.asked` takes it, settings as NAME=1 or NAME=0; with
+    to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype: see
     `Translator`. recursive: also of folders in the folders, into folders of the same names. skip_broken: pictures that
     do not decode are left out, and said. Everything that can be wrong (a picture that does not decode, two of one name,
     a file that is already there) raises UserError before the first picture is translated. Names are kept, unless they
@@ -52,9 +56,9 @@ def predict(
     TIFF. Of several pages or frames the first is translated.
     """
     generator = load_generator(checkpoint, direction)
-    translator = translator_of(
-        generator, norm_mode=norm_mode, full_size=full_size, tile=tile, overlap=overlap, dtype=dtype
-    )
+    options = {"norm_mode": norm_mode, "full_size": full_size, "tile": tile, "overlap": overlap, "dtype": dtype}
+    asked_for = {end: translator_of(one, **options) for end, one in _asked(generator, to, settings).items()}
+    translator = next(iter(asked_for.values()))
     reads_networks = "networks" in generator.card["provides"]
     if reads_networks:
         from ganforge.commands import bonds  # other translations need none of SciPy
@@ -64,27 +68,33 @@ def predict(
     hint = "; --skip-broken leaves them out" if seen else ""
     require(not broken or (skip_broken and bool(seen)), "; ".join(broken) + hint)
     output = Path(output)
-    files = {source: _files(output, source, seen[source].suffix, reads_networks) for source in seen}
-    written = [file for targets in files.values() for file in targets]
+    files = {
+        end: {source: _files(output, source, end, seen[source].suffix, reads_networks) for source in seen}
+        for end in asked_for
+    }
+    written = [file for own in files.values() for targets in own.values() for file in targets]
     _check_targets(output, written, overwrite)
     for height, width in dict.fromkeys(translator.seen_at(one.height, one.width) for one in seen.values()):
         if reads_networks:
             bonds.check_size(height, width)
         shape = (1, len(translator.source.bands), height, width)
-        check_size(generator, shape, said=f"a picture of {width}×{height} px")
+        check_size(translator.generator, shape, said=f"a picture of {width}×{height} px")
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")
 
     with Progress() as progress:
-        task = progress.add_task("translating", total=sum(one.steps(translator) for one in seen.values()))
+        steps = len(asked_for) * sum(one.steps(translator) for one in seen.values())
+        task = progress.add_task("translating", total=steps)
 
         def done(count: int = 1) -> None:
             progress.advance(task, count)
 
         read_networks = bonds.read_and_write if reads_networks else None
-        _translate_pictures(translator, {s: files[s] for s in seen if not seen[s].is_scene}, seen, read_networks, done)
-        for source in (source for source in seen if seen[source].is_scene):
-            scenes.translate(source.file, seen[source], translator, files[source][0], done)
+        for end, own in asked_for.items():
+            plain = {source: files[end][source] for source in seen if not seen[source].is_scene}
+            _translate_pictures(own, plain, seen, read_networks, done)
+            for source in (source for source in seen if seen[source].is_scene):
+                scenes.translate(source.file, seen[source], own, files[end][source][0], done)
     print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
     notes += dict.fromkeys(chain.from_iterable(one.notes for one in seen.values()))
     several = [source.file.name for source in seen if seen[source].pages > 1]
@@ -92,6 +102,20 @@ def predict(
     notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
     print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
     return written
+
+
+def _asked(generator: Generator, to: str | None, settings: Sequence[str]) -> dict[str, Generator]:
+    """What stands behind the names of the files that are written -> the generator of these."""
+    values: dict[str, bool] = {}
+    for setting in settings:
+        name, _, value = setting.rpartition("=")
+        require(bool(name) and value in ("0", "1"), f"--set {setting}: give NAME=1 or NAME=0")
+        require(values.setdefault(name, value == "1") == (value == "1"), f"--set {setting}: contradicts another one")
+    domains = generator.domains
+    if to != "all" or domains is None or "all" in domains.names:
+        return {"": asked(generator, to, values)}
+    require(not values, "--to all and --set: give one of them")
+    return {f"_{name}": asked(generator, name) for name in domains.names}
 
 
 @dataclass(frozen=True)
@@ -159,10 +183,11 @@ def _batches(pictures: Iterable[_Picture], most: int) -> Iterator[list[_Picture]
             yield batch
 
 
-def _files(output: Path, source: Source, suffix: str, network: bool) -> list[Path]:
-    """What is written for a picture: the translation under its name, and the two files of a network."""
+def _files(output: Path, source: Source, end: str, suffix: str, network: bool) -> list[Path]:
+    """What is written for a picture: the translation under its name with this end, and the two files of a network."""
     folder = output.joinpath(*map(plain_name, source.below.parts))
-    return [folder / plain_name(source.file.stem, end) for end in [suffix, *([".json", ".graphml"] if network else [])]]
+    stem = f"{source.file.stem}{end}"
+    return [folder / plain_name(stem, kind) for kind in [suffix, *([".json", ".graphml"] if network else [])]]
 
 
 def _check_targets(output: Path, written: list[Path], overwrite: bool) -> None:

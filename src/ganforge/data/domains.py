@@ -184,6 +184,10 @@ class DomainsData(DataModule):
         return Domains(names, one_of_many=True)
 
     @property
+    def compared_channels(self) -> tuple[int, ...]:
+        return self.channels["channels"], self.channels["channels"]
+
+    @property
     def settled(self) -> dict[str, Any]:
         return {"n_domains": len(self.class_names)}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganforge.errors import UserError, require
@@ -67,7 +68,7 @@ class Domains:
         changed = labels.clone()
         changed[..., index] = value
         for other in self.excluded(index):
-            changed[..., other] = changed[..., other] * (1 - changed[..., index])
+            changed[..., other] = torch.where(changed[..., index] == 1, 0.0, changed[..., other])
         return changed
 
     def asked(self, labels: Tensor, index: int) -> Tensor:

@@ -2,9 +2,11 @@
 
 import os
 import reprlib
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from ganforge import networks
 from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
 from ganforge.files.folders import plain_name
+from ganforge.game.domains import Domains
 from ganforge.game.players import Output
+from ganforge.networks.stargan import Asked
 from ganforge.runs.checkpoint import LARGEST, find, load
 from ganforge.runs.classes import NOT_THERE, classes, named
 
@@ -27,12 +31,21 @@ _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least
 
 @dataclass(frozen=True)
 class Generator:
-    """The network of an output of a trained model, and what its checkpoint says (`card`: channels, size, ...)."""
+    """The network of an output of a trained model, and what its checkpoint says (`card`: channels, size, ...).
+
+    reader: the network that says which labels it sees in a picture, where labels are told.
+    """
 
     network: nn.Module
     card: dict[str, Any]
     path: Path
     output: Output
+    reader: nn.Module | None = None
+
+    @property
+    def domains(self) -> Domains | None:
+        """What it can translate to, where it is told labels."""
+        return Domains.from_card(self.card["domains"]) if self.output.told == "labels" else None
 
     @property
     def channels(self) -> int:
@@ -120,15 +133,61 @@ def load_generator(path: str | Path, output: str | None = None) -> Generator:
     require(name in outputs, f"{path}: has no output {name}; choose one of {', '.join(map(plain_name, outputs))}")
     averaged = outputs[name]["averaged"]
     chosen = Output(**{key: value for key, value in outputs[name].items() if key != "averaged"})
-    config = card["networks"].get(chosen.network)
-    require(config is not None, f"{path}: does not say what its {reprlib.repr(chosen.network)} is; it was changed")
-    prefix = f"{chosen.network}{'_ema' if averaged else ''}."
-    names = [name for name in state if isinstance(name, str) and name.startswith(prefix)]
-    weights = {name.removeprefix(prefix): state[name] for name in names}
-    said = f"{path}: its {plain_name(chosen.network)}"
-    network = tensor_files.fitted(lambda: build_network(config, said), weights, str(path))
-    _check_channels(card, config, chosen, path)
-    return Generator(network=network, card=card, path=path, output=chosen)
+    networks = {}
+    for part, end in ((chosen.network, "_ema" if averaged else ""), (chosen.reader, "")):
+        if part is None:
+            continue
+        prefix = f"{part}{end}."
+        config = card["networks"].get(part)
+        require(config is not None, f"{path}: does not say what its {reprlib.repr(part)} is; it was changed")
+        names = [name for name in state if isinstance(name, str) and name.startswith(prefix)]
+        weights = {name.removeprefix(prefix): state[name] for name in names}
+        said = f"{path}: its {plain_name(part)}"
+        build = partial(build_network, config, said)
+        networks[part] = tensor_files.fitted(build, weights, str(path))
+    _check_channels(card, card["networks"][chosen.network], chosen, path)
+    reader = networks.get(chosen.reader)
+    return Generator(network=networks[chosen.network], card=card, path=path, output=chosen, reader=reader)
+
+
+def asked(generator: Generator, to: str | None = None, settings: Mapping[str, bool] | None = None) -> Generator:
+    """A generator of pictures alone: one that is told labels with those that are asked for, others as they are.
+
+    to: a domain, or of attributes one that a picture is to have. settings: attributes by name; those that are not given
+    stay as the reader of the model sees them in each picture. Raises UserError for a model that is told none, for names
+    that are not there (listing those that are), for settings that exclude each other, and where nothing is asked.
+    """
+    settings, domains, path = dict(settings or {}), generator.domains, generator.path
+    said = {name: f"--set {name}={value:d}" for name, value in settings.items()}
+    if to is not None:
+        said = {to: f"--to {to}", **{name: text for name, text in said.items() if name != to}}
+    typed = " ".join(said.values())
+    if domains is None:
+        require(not said, f"{typed}: {path} translates in one way, without a choice of domains")
+        return generator
+    names = ", ".join(domains.names)
+    how = "--to DOMAIN, or --to all" if domains.one_of_many else "--set ATTRIBUTE=1 or =0, --to ATTRIBUTE, or --to all"
+    require(bool(said), f"{path} translates to {names}: say to which, by {how}")
+    require(
+        not (domains.one_of_many and settings), f"{typed}: {path} has domains, not attributes; give --to of {names}"
+    )
+    require(settings.get(to, True), f"{typed}: contradict each other")
+    wanted = {**({} if to is None else {to: True}), **settings}
+    labels = torch.full((len(domains.names),), torch.nan)
+    for name, value in wanted.items():
+        index = domains.index(name, said[name])
+        labels = domains.with_label(labels, index, float(value))
+        others = [other for other in domains.excluded(index) if wanted.get(domains.names[other])]
+        require(
+            not (value and others),
+            f"{typed}: of {name} and {domains.names[(others or [0])[0]]} one at most is possible",
+        )
+    unknown = bool(labels.isnan().any())
+    require(
+        not unknown or generator.reader is not None, f"{path}: give all of {names}; it cannot read them in a picture"
+    )
+    network = Asked(generator.network, labels, generator.reader if unknown else None, generator.card["size"])
+    return replace(generator, network=network)
 
 
 def outputs_of(system: type, model: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +261,7 @@ def _check_channels(card: dict[str, Any], config: dict[str, Any], output: Output
     ends = {"in_channels": "source_channels", "out_channels": "target_channels"}
     if config.get("in_channels") != card.get("source_channels") and len(card["outputs"]) > 1:
         ends = {"in_channels": "target_channels", "out_channels": "source_channels"}  # the way back
-    pairs = ends if output.fed == "picture" else {"out_channels": "channels"}
+    pairs = ends if output.fed == "picture" and output.told != "labels" else {"out_channels": "channels"}
     wrong = [
         f"{name}={card.get(name)} but {own}={config.get(own)}"
         for own, name in pairs.items()
@@ -214,6 +273,16 @@ def _check_channels(card: dict[str, Any], config: dict[str, Any], output: Output
         for side, own in (sides or {}).items()
         if len(own["bands"]) != card.get(name := f"{side}_channels")
     ]
+    if output.told == "labels":
+        count = len((card.get("domains") or {"names": ()})["names"])
+        told = {name: card["networks"][name].get("n_domains") for name in (output.network, output.reader) if name}
+        wrong += [f"{count} domains but {name}.n_domains={own}" for name, own in told.items() if own != count]
+        read = {name: card["networks"][name].get("in_channels") for name in told}
+        wrong += [
+            f"channels={card.get('channels')} but {n}.in_channels={own}"
+            for n, own in read.items()
+            if own != card.get("channels")
+        ]
     classes = config.get("n_classes") if output.told == "label" else None
     if classes is not None and len(card.get("class_names", [])) != classes:
         wrong.append(f"{len(card.get('class_names', []))} class names but n_classes={classes}")
