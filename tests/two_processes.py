@@ -21,6 +21,7 @@ from test_cyclegan import TinySides, cyclegan
 from test_fidelity import of_one, of_one_of_two
 from test_latent import latent_gan
 from test_players import Toy, networks
+from test_stargan import TinyDomains, stargan
 
 BATCH = 8  # of all processes together
 STEPS = 20
@@ -44,6 +45,8 @@ CASES = {
         partial(cyclegan, norm="none", pool_size=0, ema_half_life=20, optimizer_g=SGD, optimizer_d=SGD),
         TinySides,
     ),
+    # Which labels are asked for, and the mixtures of its penalty, are those of one process.
+    "stargan": (partial(stargan, ema_half_life=20, d_steps=1, optimizer_g=SGD, optimizer_d=SGD), TinyDomains),
     "toy": (lambda: Toy(**networks(), optimizer=partial(torch.optim.SGD, lr=1e-3), ema_half_life=20), TinyPairs),
 }
 # Five validation pictures: the processes do not have equally many.
@@ -148,7 +151,7 @@ def train(name: str, world: int) -> dict:
 
 
 def system_size(name: str) -> int:
-    return 16 if CASES[name][1] is TinyImages else 32
+    return 16 if CASES[name][1] in (TinyImages, TinyDomains) else 32
 
 
 def spoiled(world: int) -> list[str]:

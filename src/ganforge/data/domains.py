@@ -278,6 +278,10 @@ class DomainsData(DataModule):
         """Their domain, int64 (N,); None where pictures have attributes."""
         return self.labels(split).argmax(axis=1) if self.domains.one_of_many else None
 
+    def labelled(self, split: str) -> tuple[Dataset, np.ndarray]:
+        """Pictures, and their domain, or which attributes they have, (N, D)."""
+        return self.real(split), self.labels(split) if self.real_labels(split) is None else self.real_labels(split)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found, and what was decided on the user's behalf."""

@@ -63,14 +63,15 @@ class DomainMetrics(Metric):
         """Opens the extractor; raises UserError where it does not know the domains."""
         domains: Domains = data.domains
         network = None if self.extractor is None else open_network(self.extractor, None, domains.names)
-        if network is not None and not network.class_names:
+        if network is not None and not (network.class_names or network.attributes):
             network = None  # SqueezeNet, which knows no domains
         if network is not None:
-            missing = [name for name in domains.names if name not in network.class_names]
+            known = network.class_names if domains.one_of_many else network.attributes
+            missing = [name for name in domains.names if name not in known]
             require(
                 not missing,
-                f"evaluation.metrics.domains.extractor={self.extractor}: does not know {', '.join(missing[:5])}; train "
-                "one on these data by ganforge extractor",
+                f"evaluation.metrics.domains.extractor={self.extractor}: does not know {', '.join(missing[:5])} as "
+                f"{'classes' if domains.one_of_many else 'attributes'}; train one on these data by ganforge extractor",
             )
             network.check_channels(data.real("val")[0].shape[0], type(data).__name__)
             if "extractor_warning" in network.origin:
@@ -127,7 +128,7 @@ class _Real:
 
     def __init__(self, data: DataModule, domains: Domains, network: FeatureNetwork | None):
         self.data, self.domains, self.network = data, domains, network
-        names = () if network is None else network.class_names
+        names = () if network is None else network.class_names or network.attributes
         self.places = torch.tensor([names.index(name) for name in domains.names]) if names else None
         self._vectors: dict[int, Tensor] = {}
 

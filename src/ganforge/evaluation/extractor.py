@@ -40,7 +40,7 @@ _CARD: dict[str, Callable[[Any], bool]] = {
 }
 # What it may say beyond that; no other values go into results.
 _MORE = {
-    "test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str, "least_accuracy": float
+    "test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str, "least_accuracy": float, "attributes": bool
 }  # fmt: skip
 
 
@@ -62,6 +62,9 @@ class DomainExtractor(FeatureExtractorBase):
         super().__init__(card["name"], list(features_list))
         self.card = card
         self.class_names = tuple(card["class_names"])
+        self.attributes = card.get(
+            "attributes", False
+        )  # whether the names are of attributes, which do not exclude others
         self.channels, self.size = card["channels"], card["size"]
         blocks, inputs = [], self.channels
         for width in card["widths"]:

@@ -44,6 +44,7 @@ def train_extractor(
 ) -> dict[str, Any]:
     """Train a classifier on data.labelled("train"), test it on data.labelled("test"), write `output`.
 
+    Of labels (N,) it says the class; of labels (N, D) of 0 and 1 which of D attributes each picture has.
     name: stands in the names of its numbers, as in fd/NAME. epochs: None for 4, or as many as make 500 steps. size:
     pixels a side that it sees; None: those of the data, 64 at most. learning_rate: the peak of a one-cycle schedule of
     Adam. Training pictures are shifted by up to 7 %. least_accuracy: of the test pictures, in [0, 1]; below it there is
@@ -72,13 +73,14 @@ def train_extractor(
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     images = _stack(train, size, "reading the training pictures", progress)
-    labels = torch.from_numpy(np.asarray(train_labels, dtype=np.int64))
+    labels = _labels(train_labels)
     card = {
         "name": name,
         "class_names": classes,
         "channels": channels,
         "size": size,
         "widths": [32, 64, 128, 128][: 3 if size <= 32 else 4],
+        "attributes": labels.ndim == 2,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -86,8 +88,7 @@ def train_extractor(
     _fit(extractor.to(target), images, labels, epochs, batch_size, learning_rate, seed, progress)
     extractor.eval().float()
     _scale_features(extractor, images[:LARGEST_SCALED], batch_size)
-    true = torch.from_numpy(np.asarray(test_labels, dtype=np.int64))
-    accuracy = _accuracy(extractor, test, true, batch_size)
+    accuracy = _accuracy(extractor, test, _labels(test_labels), batch_size)
     weights = {key: value.detach().cpu().contiguous() for key, value in extractor.state_dict().items()}
     card |= {
         "test_accuracy": accuracy,
@@ -112,7 +113,7 @@ def _check_classes(data: DataModule) -> list[str]:
     classes, kind = list(data.class_names), type(data).__name__
     sets = {split: data.labelled(split) for split in ("train", "test")}
     require(
-        len(classes) >= 2 and all(values is not None for _, values in sets.values()),
+        len(classes) >= 1 + (data.domains is None) and all(values is not None for _, values in sets.values()),
         f"{kind} has {len(classes) or 'no'} classes; an extractor is a classifier, so it needs a data set with two or "
         "more, such as data=mnist",
     )
@@ -121,9 +122,18 @@ def _check_classes(data: DataModule) -> list[str]:
             len(values) == len(pictures) > 0,
             f"{kind} has {len(values)} labels for {len(pictures)} {split} pictures; each needs one",
         )
-    empty = [name for label, name in enumerate(classes) if not np.any(sets["train"][1] == label)]
+    known = sets["train"][1]
+    there = [
+        np.any(known[:, label] > 0) if known.ndim == 2 else np.any(known == label) for label in range(len(classes))
+    ]
+    empty = [name for name, some in zip(classes, there, strict=True) if not some]
     require(not empty, f"{kind} has no training pictures of {', '.join(empty[:5])}; leave out the class, or add some")
     return classes
+
+
+def _labels(values: np.ndarray) -> Tensor:
+    """Classes as int64 (N,), attributes as float32 (N, D)."""
+    return torch.from_numpy(np.asarray(values, dtype=np.float32 if np.ndim(values) == 2 else np.int64))
 
 
 def _stack(dataset: Dataset, size: int, title: str, progress: bool) -> Tensor:
@@ -175,7 +185,8 @@ def _fit(
                 batch = _shift(images[rows], most, generator).to(device).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
                     _, logits = extractor.layers(unit(batch, extractor.size))
-                loss = F.cross_entropy(logits.float(), labels[rows].to(device))
+                loss_of = F.binary_cross_entropy_with_logits if labels.ndim == 2 else F.cross_entropy
+                loss = loss_of(logits.float(), labels[rows].to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -203,14 +214,16 @@ def _scale_features(extractor: DomainExtractor, images: Tensor, batch_size: int)
 
 
 def _accuracy(extractor: DomainExtractor, dataset: Dataset, labels: Tensor, batch_size: int) -> float:
+    """The share of pictures whose class is right; of attributes the share of these, over all pictures."""
     device = extractor.head.weight.device
     right = 0
     with torch.inference_mode():
         for rows in torch.arange(len(dataset)).split(batch_size):
             images = torch.stack([dataset[index] for index in rows.tolist()]).to(device)
-            found = extractor.layers(unit(images, extractor.size))[1].argmax(dim=1).cpu()
+            logits = extractor.layers(unit(images, extractor.size))[1].cpu()
+            found = (logits > 0).float() if labels.ndim == 2 else logits.argmax(dim=1)
             right += int((found == labels[rows]).sum())
-    return right / len(dataset)
+    return right / labels.numel()
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

@@ -38,7 +38,7 @@ class FeatureNetwork:
     """A network that turns pictures into features and logits, and what must be said of it.
 
     name: None for Inception, else the domain extractor's, or squeezenet. hash: of its weights. dimensions: of a
-    feature. class_names: of the logits, where it is a domain extractor. channels: 1 or 3 that it takes; None for both.
+    feature. class_names, or attributes: of the logits, where it is a domain extractor. channels: 1 or 3 that it takes; None for both.
     """
 
     def __init__(self, module: FeatureExtractorBase, *, digest: str, origin: dict[str, Any]):
@@ -46,7 +46,9 @@ class FeatureNetwork:
         inception = isinstance(module, FeatureExtractorInceptionV3)
         self.name = None if inception else module.name
         self.channels = None if inception else module.channels
-        self.class_names = () if inception else module.class_names
+        # Of attributes a picture has several: no class is the likeliest.
+        self.attributes = getattr(module, "class_names", ()) if getattr(module, "attributes", False) else ()
+        self.class_names = () if inception or self.attributes else module.class_names
         self.dimensions = 2048 if inception else module.dimensions
         self.outputs = module.fc.out_features if inception else module.outputs
 
