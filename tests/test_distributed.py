@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 import two_processes
 from conftest import ROOT, TINY_PIX2PIX, write_digits
 from test_band_pairs import write_scenes
+from test_domains import write as write_pictures
 from two_processes import BATCH, CASES, RUNS, STEPS
 
 SCRIPT = Path(two_processes.__file__)
@@ -30,6 +31,8 @@ def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("both")
     write_digits(folder / "mnist", np.random.default_rng(0))
     write_scenes(folder / "scenes", 28, holes=range(0, 28, 3))
+    for seed, name in enumerate(("dark", "light")):
+        write_pictures(folder / "kinds" / name, [f"{name}{index}.png" for index in range(12)], seed=seed)
     command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(folder / "two"), "2"]
     two = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

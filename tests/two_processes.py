@@ -46,7 +46,10 @@ CASES = {
         TinySides,
     ),
     # Which labels are asked for, and the mixtures of its penalty, are those of one process.
-    "stargan": (partial(stargan, ema_half_life=20, d_steps=1, optimizer_g=SGD, optimizer_d=SGD), TinyDomains),
+    "stargan": (
+        partial(stargan, norm=False, ema_half_life=20, d_steps=1, optimizer_g=SGD, optimizer_d=SGD),
+        TinyDomains,
+    ),
     "toy": (lambda: Toy(**networks(), optimizer=partial(torch.optim.SGD, lr=1e-3), ema_half_life=20), TinyPairs),
 }
 # Five validation pictures: the processes do not have equally many.
@@ -78,6 +81,18 @@ RUNS = {
         "model.generator.norm=instance",
         "model.discriminator.norm=instance",
         "model.discriminator.layers=2",
+        "trainer.max_epochs=2",
+        "callbacks.progress.refresh_rate=0",
+    ],
+    "domains": [
+        *(setting for setting in overrides_for_model("stargan") if not setting.startswith(("data.n_", "data.batch"))),
+        "model.optimizer_g.lr=1e-5",  # instance norm lets rounding errors grow
+        "model.generator.depth=1",
+        "data=domains",
+        "data.size=16",
+        "data.val_fraction=0.25",  # of each of two domains three pictures, and two for the test
+        "data.test_fraction=0.17",
+        "evaluation=pixels",
         "trainer.max_epochs=2",
         "callbacks.progress.refresh_rate=0",
     ],
@@ -180,6 +195,8 @@ def main(folder: Path, world: int) -> None:
         here = [f"data.batch_size={BATCH // world}", f"trainer.devices={world}"]
         if name == "digits":
             here.append(f"data.root={folder.parent / 'mnist'}")
+        if name == "domains":
+            here.append(f"data.root={folder.parent / 'kinds'}")
         if name == "bands":
             here += [f"data.root={folder.parent / 'scenes'}", f"data.cache_dir={folder / 'cache'}"]
         scores[name] = gathered(run(composed([*overrides, *here], folder / name)), world)
