@@ -22,6 +22,7 @@ from ganforge.commands.sources import find, is_picture
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation import pixels
+from ganforge.evaluation.domains import DomainMetrics
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
@@ -163,12 +164,14 @@ def of_run(
     if pictures is not None:
         channels = data.real("test")[0].shape[0]
         drawn = Folder(pictures, channels)
-        require("paired" not in data.provides, f"--images {pictures}: only for models that draw from noise")
+        translates = {"paired", "domains"} & data.provides
+        require(not translates, f"--images {pictures}: only for models that draw from noise")
     if drawn is None and generator.output.fed == "latent":
         check_drawing(generator)
     elif drawn is None:
-        shape = (_BATCH, generator.card["source_channels"], data.size, data.size)
-        check_size(generator, shape, said=f"{_BATCH} of its pictures")
+        shape = (_BATCH, generator.channels, data.size, data.size)
+        labels = [] if generator.domains is None else [(_BATCH, len(generator.domains.names))]
+        check_size(generator, shape, *labels, said=f"{_BATCH} of its pictures")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator.network.to(device)
     evaluation.begin("test", ["test"], device)
@@ -226,7 +229,7 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
     except TypeError as error:
         raise UserError(f"{path}: its data does not fit this version of ganforge ({error})") from error
     data.adopt(sides_in(card))
-    told = generator.told_label
+    told = generator.told_label or generator.domains is not None
     require(
         not told or list(data.class_names) == card["class_names"],
         f"{path}: was told the classes {reprlib.repr(card.get('class_names'))} in training, but its data has "
@@ -263,6 +266,8 @@ def rebuild_metrics(generator: Generator, own: tuple[dict[str, Any] | None, Sequ
     """The metrics that a checkpoint names, of `known_metrics`; or those that `own` asks for."""
     if own is not None:
         fidelity, in_pixels = own
+        if generator.domains is not None:
+            return {"domains": DomainMetrics(extractor=(fidelity or {}).get("extractor"))}
         chosen = {"fidelity": Fidelity(**fidelity, cache_dir=_cache("features"))} if fidelity else {}
         return chosen | ({"pixels": pixels.PixelMetrics()} if in_pixels else {})
     evaluation = generator.card["config"].get("evaluation")
@@ -299,6 +304,11 @@ def _generate(generator: Generator, batch: dict[str, Tensor]) -> Tensor:
         z = latents(batch["index"].tolist(), generator.network.latent_dim, seed=0)
         return draw(generator, z, batch["label"] if generator.told_label else None)
     device = next(generator.network.parameters()).device
+    if generator.domains is not None:
+        network = generator.network.eval()
+        generated = generator.checked(network(batch["source"].to(device), batch["target_labels"].to(device)))
+        batch["back"] = network(generated, batch["labels"].to(device)).cpu()
+        return generated.cpu()
     return generator.checked(infer(generator.network, batch["source"].to(device), generator.card["norm_mode"])).cpu()
 
 

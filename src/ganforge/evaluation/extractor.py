@@ -40,7 +40,8 @@ _CARD: dict[str, Callable[[Any], bool]] = {
 }
 # What it may say beyond that; no other values go into results.
 _MORE = {
-    "test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str, "least_accuracy": float, "attributes": bool
+    "test_images": int, "train_images": int, "epochs": int, "seed": int, "data": str, "least_accuracy": float,
+    "attributes": bool,
 }  # fmt: skip
 
 

@@ -38,7 +38,8 @@ class FeatureNetwork:
     """A network that turns pictures into features and logits, and what must be said of it.
 
     name: None for Inception, else the domain extractor's, or squeezenet. hash: of its weights. dimensions: of a
-    feature. class_names, or attributes: of the logits, where it is a domain extractor. channels: 1 or 3 that it takes; None for both.
+    feature. class_names, or attributes: of the logits, where it is a domain extractor. channels: 1 or 3 that it takes;
+    None for both.
     """
 
     def __init__(self, module: FeatureExtractorBase, *, digest: str, origin: dict[str, Any]):

@@ -209,7 +209,7 @@ def outputs_of(system: type, model: dict[str, Any]) -> dict[str, Any]:
 def check_size(generator: Generator, *shapes: tuple[int, ...], said: str) -> None:
     """Raise UserError where inputs of these shapes are too small for a generator, or need more memory than there is.
 
-    Computed without memory. The last of two shapes is that of labels, (B,).
+    Computed without memory. The last of two shapes is that of labels, (B,) or (B, D).
     """
     network, largest = generator.network, 0
     if torch.cuda.is_available():

@@ -124,7 +124,8 @@ def of(results: dict[str, Any], test_names: list[str]) -> list[Numbers]:
         return []  # of a run that ended before its test
     networks = [_networks(results, name) for name in test_names if f"{name}/bond_f1" in results]
     bands = [_bands(results)] if any(key.startswith("test/mae/") for key in results) else []
-    return [*networks, *bands, _numbers(results, test_names)]
+    domains = [_domains(results, test_names[0])] if f"{test_names[0]}/recognised" in results else []
+    return [*networks, *bands, *domains, _numbers(results, test_names)]
 
 
 def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
@@ -160,6 +161,7 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
         }
     keys = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
     in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/", "zero_modes_exact/")
+    in_other_table += ("recognised/",)
     details = ("/low", "/high", "/std", "/images", "generated_images")
     extractors = _extractors(results)
     rows = []
@@ -236,6 +238,27 @@ def _bands(results: dict[str, Any]) -> Numbers:
         "regression from the source bands",
         columns=list(columns),
         rows=rows,
+    )
+
+
+def _domains(results: dict[str, Any], name: str) -> Numbers:
+    """A row a domain: how often a classifier sees it in translations to it, in their sources and in real pictures."""
+    columns = {"translations": f"{name}/", "the sources (floor)": "floor/", "real pictures (ceiling)": "ceiling/"}
+    keys = [key.removeprefix(f"{name}/") for key in results if key.startswith(f"{name}/recognised")]
+    keys = [key for key in keys if not key.endswith(("/low", "/high"))]
+    titles = [key.partition("/")[2] or "all" for key in keys]
+    rows = [
+        [title, *(_cell(results, p + key) for p in columns.values())] for title, key in zip(titles, keys, strict=True)
+    ]
+    said = results.get("evaluation", {}).get(f"{name}/domains", {})
+    accuracy = said.get("extractor_test_accuracy")
+    right = "" if accuracy is None else f", right in {100 * accuracy:.1f} % of real test pictures"
+    return Numbers(
+        title="Recognised as what was asked",
+        caption=f"shares, by the classifier {said.get('extractor', '')}{right}; in brackets 95 % intervals",
+        columns=list(columns),
+        rows=rows,
+        strong=0,
     )
 
 
