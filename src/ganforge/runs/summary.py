@@ -41,9 +41,7 @@ class Numbers:
     strong: int | None = None
 
 
-def opening(
-    model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path, monitor: tuple[str, str]
-) -> None:
+def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path, monitor: tuple[str, str]) -> None:
     """What is trained on what, in a few lines. monitor: the number that decides which checkpoint is best, and how."""
     if not trainer.is_global_zero:
         return
@@ -171,7 +169,7 @@ def _worst(name: str, said: dict[str, Any]) -> str:
     if "none" in said:
         return f"worst of {name}: {said['none']}"
     cases = ", ".join(f"{case['name']} ({case[said['measure']]:.4g})" for case in said["worst"][:3])
-    return f"worst of {name} by {said['measure']}: {cases}; pictures: {said['worst'][0]['picture']} and beside it"
+    return f"worst of {name} by {said['measure']}: {cases}; pictures: {said['folder']}"
 
 
 def _warned(results: dict[str, Any], places: dict[str, str], key: str) -> str:
