@@ -28,6 +28,7 @@ def other(generators: dict[str, Generator], name: str) -> Generator | None:
 
 def shown(data: DataModule, batch: dict[str, Tensor], generated: Tensor, rows: Tensor) -> dict[str, Tensor]:
     """Rows of a batch for `WorstCases`."""
+    batch, generated = data.compared(batch, generated)
     columns = {"source": data.view("source", source_of(batch)[rows]), "result": data.view("target", generated[rows])}
     if "back" in batch:
         columns["round trip"] = batch["back"][rows]

@@ -40,6 +40,7 @@ class RunningMetrics:
         self._has_floor = False
         self.most_cases, self.folder = worst if folder is not None else 0, Path(folder or "")
         self.cases: dict[str, WorstCases] = {}
+        self._compared = _as_it_is
 
     def choose(self, data: DataModule) -> None:
         """Drop the metrics whose needs this data does not meet, and let the others look at it."""
@@ -54,7 +55,8 @@ class RunningMetrics:
         translates = bool({"paired", "unpaired"} & data.provides) and len(data.channels) == 2
         self.most_cases = self.most_cases if {"paired", "unpaired"} & data.provides else 0
         # Of pairs that measure something, source and target are in other units.
-        self._has_floor = translates and data.sides is None and converts(*data.channels.values())
+        self._has_floor = translates and data.sides is None and converts(*data.compared_channels)
+        self._compared = data.compared
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -95,6 +97,7 @@ class RunningMetrics:
 
         shown: how rows of the batch look; of translations `batch["back"]` are the round trips, where there are any.
         """
+        batch, generated = self._compared(batch, generated)
         for metric in self.running[name].values():
             metric.update(batch, generated, dataset)
         if name in self.cases and shown is not None:
@@ -121,3 +124,7 @@ class RunningMetrics:
         if name in self.cases:
             self.descriptions[f"{name}/worst"] = self.cases.pop(name).finish()
         return values
+
+
+def _as_it_is(batch: dict[str, Tensor], generated: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    return batch, generated
