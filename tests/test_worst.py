@@ -147,14 +147,16 @@ def test_a_run_shows_its_worst_pictures(configured, folders, tmp_path, capsys, d
     values = [case[measure] for case in said["worst"]]
     assert values == sorted(values, reverse=better == "min") and len(values) == 2
     assert {case["name"] for case in said["worst"]} == {case["name"] for case in said["first"]}
-    assert all(case["name"].endswith(".png" if data == "pairs" else f"number {case['index']}") for case in said["worst"])
+    for case in said["worst"]:
+        assert case["name"].endswith(".png" if data == "pairs" else f"number {case['index']}")
     results = json.loads((tmp_path / "run/results.json").read_text())
     if data == "pairs":
         assert np.mean(values) == pytest.approx(results["test/l1"], rel=1e-4)
     assert {path.name for path in folder.iterdir()} == {case["picture"] for case in (*said["worst"], *said["first"])}
     printed = capsys.readouterr().out
     assert f"worst of test by {measure}: {said['worst'][0]['name']}" in printed
-    assert f"best checkpoint: the one with the {'highest' if better == 'max' else 'lowest'} val/{measure}, of 2" in printed
+    end = "highest" if better == "max" else "lowest"
+    assert f"best checkpoint: the one with the {end} val/{measure}, of 2" in printed
 
 
 def test_unpaired_pictures_are_the_worst_by_their_round_trip_and_none_are_kept_where_none_are_asked_for(

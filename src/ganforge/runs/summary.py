@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ganforge.files.folders import replace
+from ganforge.files.untrusted import printable
 
 if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
     import pytorch_lightning as pl
@@ -114,7 +115,7 @@ def tables(results: dict[str, Any], test_names: list[str], console: Console) -> 
             table.add_row(*row, style="bold" if index == numbers.strong else None)
         console.print(table)
     for note in notes(results, test_names):
-        console.print(note, soft_wrap=True)
+        console.print(note, soft_wrap=True, markup=False)
 
 
 def test_names(results: dict[str, Any]) -> list[str]:
@@ -168,7 +169,7 @@ def _worst(name: str, said: dict[str, Any]) -> str:
     """Of a test set which pictures came out worst."""
     if "none" in said:
         return f"worst of {name}: {said['none']}"
-    cases = ", ".join(f"{case['name']} ({case[said['measure']]:.4g})" for case in said["worst"][:3])
+    cases = ", ".join(f"{printable(case['name'])} ({case[said['measure']]:.4g})" for case in said["worst"][:3])
     return f"worst of {name} by {said['measure']}: {cases}; pictures: {said['folder']}"
 
 

@@ -21,7 +21,7 @@ from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.systems import nonfinite, saved
-from ganforge.systems.batches import Batch, Images, Terms, channels_last, detached, length
+from ganforge.systems.batches import Batch, Images, channels_last, detached, length
 from ganforge.systems.rows import Rows
 
 _DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
