@@ -99,9 +99,8 @@ class SampleGrid(pl.Callback):
         padding, names = 4 if translates else 2, self.names if translates else _class_names(trainer)
         stages = [files[index] for index in _spread(len(files), self.stages)]
         grids = [cells(file, size, padding, names) for file in stages]
-        columns = {
-            f"{int(file.stem.removeprefix('images_')):,}": grid for file, grid in zip(stages, grids, strict=True)
-        }
+        seen = [f"{int(file.stem.removeprefix('images_')):,}" for file in stages]
+        columns = dict(zip(seen, grids, strict=True))
         if translates:  # of several directions the first one
             n = Image.open(files[-1]).width // (size + padding)
             columns = {names[0] if names else "source": grids[-1]} | {at: grid[1:] for at, grid in columns.items()}

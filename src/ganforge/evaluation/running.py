@@ -38,9 +38,9 @@ class RunningMetrics:
         self.prefix = ""
         self.floors: dict[str, dict[str, Any]] = {}  # as `running`, of the source pictures
         self._has_floor = False
-        self._compared = _as_it_is
         self.most_cases, self.folder = worst if folder is not None else 0, Path(folder or "")
         self.cases: dict[str, WorstCases] = {}
+        self._compared = _as_it_is
 
     def choose(self, data: DataModule) -> None:
         """Drop the metrics whose needs this data does not meet, and let the others look at it."""

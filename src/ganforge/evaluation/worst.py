@@ -139,7 +139,7 @@ class WorstCases:
         groups = {"worst": self.worst, "first": self.first}
         self._write(groups, largest or 1.0)
         return {
-            "measure": self.measure, "better": self.better, "columns": list(self.columns),
+            "folder": str(self.folder), "measure": self.measure, "better": self.better, "columns": list(self.columns),
             "difference": self.compared if levels else None, "largest_difference": largest,
             **{group: [self._said(group, place, case) for place, case in enumerate(cases, 1)]
                for group, cases in groups.items()},
@@ -149,8 +149,7 @@ class WorstCases:
         return plain_name(f"{self.name}_{group}_{place}.png")
 
     def _said(self, group: str, place: int, case: Case) -> dict[str, Any]:
-        picture = f"{self.folder.parent.name}/{self.folder.name}/{self._file(group, place)}"
-        return {"picture": picture, "name": case.name, "index": case.index, **case.numbers}
+        return {"picture": self._file(group, place), "name": case.name, "index": case.index, **case.numbers}
 
     @rank_zero_only
     def _write(self, groups: dict[str, list[Case]], largest: float) -> None:

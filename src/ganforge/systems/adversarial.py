@@ -109,10 +109,10 @@ class Adversarial(pl.LightningModule):
         """
         if "source" not in batch:
             return {"result": generated}
-        batch, generated = self.trainer.datamodule.compared(batch, generated)
-        view = self.trainer.datamodule.view
-        shown = {"source": view("source", batch["source"]), "result": view("target", generated)}
-        return {**shown, "target": view("target", batch["target"])} if "target" in batch else shown
+        data = self.trainer.datamodule
+        batch, generated = data.compared(batch, generated)
+        shown = {"source": data.view("source", batch["source"]), "result": data.view("target", generated)}
+        return {**shown, "target": data.view("target", batch["target"])} if "target" in batch else shown
 
     def round_trip(self, batch: Batch, generated: Tensor) -> Tensor | None:
         """The translations of a test batch translated back, which should be its sources; None without a way back."""
@@ -154,7 +154,7 @@ class Adversarial(pl.LightningModule):
         batches, self._window = self._window, []
         self.turns += 1
         moving = [player for player in self.players if self.turns % player.every == 0]
-        before = self._statistics() if self.on_nonfinite == "skip" else []
+        before = nonfinite.statistics(self) if self.on_nonfinite == "skip" else []
         images = [self._shared_images(batch, moving, only=len(batches) == 1) for batch in batches]
         for player in moving:
             bad = self._move(player, batches, images)
@@ -238,10 +238,6 @@ class Adversarial(pl.LightningModule):
             average = getattr(self, f"{name}_ema", None)
             if average is not None:
                 ema.update(average, getattr(self, name), self.ema_half_life, images, self.images_seen)
-
-    def _statistics(self) -> list[tuple[Tensor, Tensor]]:
-        """Statistics and the like, and what they are now."""
-        return [(buffer, buffer.clone()) for buffer in self.buffers() if buffer.is_floating_point()]
 
     def _optimizer(self, player: Player) -> Any:
         """Lightning's wrapper, which counts steps and knows the precision."""

@@ -1,4 +1,4 @@
-"""The end of a training whose numbers are no longer finite: what is said, and what is not written any more."""
+"""Numbers that are not finite: updates that are left out, and the end of a training, with what is said of it."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -8,12 +8,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.errors import UserError
 from ganforge.files.finite import listed, spoiled
 from ganforge.runs import checkpoint
-from ganforge.systems.batches import Terms
 
 
 def check(module: pl.LightningModule, contents: Mapping[str, Any]) -> None:
@@ -60,11 +59,16 @@ def last_finite(trainer: pl.Trainer) -> Path | None:
     return None
 
 
-def tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
+def tell_all_ranks(gradients: list[Tensor], terms: Mapping[str, Tensor]) -> None:
     """Make the first gradient NaN where a term is not finite: the mean of the gradients tells it to every rank, which
     all leave the update out alike, without an exchange of their own.
     """
     gradients[0].add_(sum(terms.values()) * 0)
+
+
+def statistics(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Statistics and the like, and what they are now."""
+    return [(buffer, buffer.clone()) for buffer in module.buffers() if buffer.is_floating_point()]
 
 
 @torch.no_grad()
