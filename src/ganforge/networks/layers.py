@@ -20,7 +20,18 @@ def normalization(name: str, channels: int) -> nn.Module:
     require(name in NORMS, f"norm={name!r}: choose one of {', '.join(NORMS)}")
     if name == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.InstanceNorm2d(channels) if name == "instance" else nn.Identity()
+    return InstanceNorm(channels) if name == "instance" else nn.Identity()
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """torch's, whose gradient for a single picture is wrong where what follows hands it back in the memory format
+    channels_last (torch 2.15 on a CPU). For a single picture it is batch norm, whose gradient is right.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 1:
+            return super().forward(x)
+        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
 def flat_normalization(name: str, features: int) -> nn.Module:

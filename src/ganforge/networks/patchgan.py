@@ -33,13 +33,13 @@ class PatchGAN(nn.Module):
         bias, blurs = norm != "batch", downsample == "blur"
         width = base_channels
         chain = [nn.Conv2d(in_channels, width, 4, stride=1 if blurs else 2, padding=1), nn.LeakyReLU(0.2)]
-        chain += [BlurDown(width)] if blurs else []
+        chain += [BlurDown()] if blurs else []
         for layer in range(1, layers + 1):
             before, width = width, base_channels * min(2**layer, 8)
             halves = layer < layers
             stride = 2 if halves and not blurs else 1
             chain += [nn.Conv2d(before, width, 4, stride=stride, padding=1, bias=bias), normalization(norm, width)]
-            chain += [nn.LeakyReLU(0.2), *([BlurDown(width)] if halves and blurs else [])]
+            chain += [nn.LeakyReLU(0.2), *([BlurDown()] if halves and blurs else [])]
         chain += [nn.Conv2d(width, 1, 4, padding=1)]
         self.layers = nn.Sequential(*chain)
         initialize(self, initial)

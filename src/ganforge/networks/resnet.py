@@ -73,7 +73,7 @@ class ResNetGenerator(nn.Module):
         for number in (1, 2):
             self._name(f"down{number}", 2 * width, len(layers))
             layers += [nn.Conv2d(width, 2 * width, 3, stride=1 if blurs else 2, padding=1, bias=bias)]
-            layers += [normalization(norm, 2 * width), nn.ReLU(), *([BlurDown(2 * width)] if blurs else [])]
+            layers += [normalization(norm, 2 * width), nn.ReLU(), *([BlurDown()] if blurs else [])]
             width *= 2
         for number in range(1, (depth or (9 if size >= 256 else 6)) + 1):
             self._name(f"block{number}", width, len(layers))
