@@ -42,6 +42,16 @@ CYCLES = [  # pools, both sides, moving averages
     "data.batch_size=2",
     "trainer.accelerator=cpu",
 ]
+CONTRAST = [  # places and mirrorings, heads, pictures that are cut at random until the rates decay
+    "model=fastcut",
+    *(f"model.{network}.base_channels=4" for network in ("generator", "discriminator")),
+    "model.heads_width=8",
+    "model.patches=16",
+    "model.ema_half_life=40",
+    "model.accumulate=2",
+    "data.batch_size=2",
+    "trainer.accelerator=cpu",
+]
 COMMON = [
     "trainer.max_epochs=9",
     "trainer.log_every_n_steps=3",
@@ -52,14 +62,16 @@ CASES = {
     "lattice": [*TRANSLATION, "data.n_train=22", "data.n_val=6"],
     "pairs": [*TRANSLATION, "model.generator.depth=4", "data.n_train=null", "data.n_val=null", "data.n_test=null"],
     "unpaired": CYCLES,
+    "cut": CONTRAST,
     "image_folder": [*SAMPLING, "data.n_val=8", "data.n_test=8"],
     "mnist": [*SAMPLING, "data.n_train=38", "data.n_val=8", "data.n_test=8"],
 }
+DATA = {"cut": "unpaired"}  # of cases that are not named after their data
 
 
 def overrides(case: str, folders: Path) -> list[str]:
     """What trains this case; folders: as the fixture of that name makes them."""
-    return [*CASES[case], *COMMON, *overrides_for(case, folders)]
+    return [*CASES[case], *COMMON, *overrides_for(DATA.get(case, case), folders)]
 
 
 # A process that has loaded everything; it starts one training after another and stops each after so many seconds.

@@ -222,7 +222,7 @@ def test_help_explains_groups_and_choices(tmp_path):
     assert result.returncode == 0
     for words in (
         "data: coloured_digits, image_folder, lattice, mnist, pairs, unpaired",
-        "model: cgan, cyclegan, dcgan, gan, hinge, lsgan, pix2pix",
+        "model: cgan, cut, cyclegan, dcgan, fastcut, gan, hinge, lsgan, pix2pix",
         "model/augment: ada, diff, none",
         "model/generator: dcgan, mlp, r3gan, resnet, unet",
         "model/objective: hinge, least_squares, minimax",

@@ -93,3 +93,20 @@ def test_norm_mode_batch_uses_each_pictures_own_statistics_and_noise():
     assert not torch.allclose(images, infer(network, pictures, "running"))
     with pytest.raises(UserError, match="norm_mode='train'"):
         infer(network, pictures, "train")
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_single_picture_has_the_gradient_that_it_has_among_others(memory_format):
+    """torch's own instance norm gives another one for a single picture in channels_last."""
+    torch.manual_seed(0)
+    network = ResNetGenerator(in_channels=3, out_channels=3, size=16, base_channels=4, depth=1, norm="instance")
+    network = network.double().eval().to(memory_format=memory_format)
+    picture = torch.randn(1, 3, 16, 16, dtype=torch.double).contiguous(memory_format=memory_format)
+    weights = torch.randn_like(picture)
+    found = []
+    for pictures in (picture, picture.repeat(2, 1, 1, 1).contiguous(memory_format=memory_format)):
+        network.zero_grad()
+        (network(pictures) * weights).sum().div(len(pictures)).backward()
+        found.append([parameter.grad.clone() for parameter in network.parameters()])
+    for alone, among in zip(*found, strict=True):
+        torch.testing.assert_close(alone, among, rtol=1e-8, atol=1e-8)

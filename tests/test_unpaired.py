@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from conftest import ROOT, write_digits
+from conftest import ROOT, trainer_in, write_digits
 from ganforge.data.coloured_digits import ColouredDigitsData, coloured
 from ganforge.data.module import EpochBatches
 from ganforge.data.unpaired import UnpairedData
@@ -271,3 +272,22 @@ def test_translations_lie_between_a_floor_and_a_ceiling(tmp_path):
     running.prefix = "final/"
     running.begin("test", data.test_names, torch.device("cpu"))
     assert running.floors == {}
+
+
+def test_pictures_are_no_longer_cut_after_a_share_of_the_training(tmp_path):
+    for side in "ab":
+        fill(tmp_path / side, "abcdefgh")
+    data = unpaired(tmp_path, load_size=40, jitter_until=0.5, flip=False)
+    count = len(data.sets["train"])
+    data.trainer = SimpleNamespace(**vars(trainer_in(0)), max_epochs=4)
+    data.train_dataloader()
+    dataset, whole = data.sets["train"], {side: data.pictures("train", side) for side in "ab"}
+    for epoch in range(4):
+        for row in range(count):
+            item = dataset[epoch * count + row]
+            for side in "ab":
+                picture = ((item[side] + 1) * 127.5).round().byte().numpy()
+                is_whole = any(np.array_equal(picture, whole[side][i]) for i in range(len(whole[side])))
+                assert is_whole == (epoch >= 2), (epoch, row, side)
+    with pytest.raises(UserError, match=r"data\.jitter_until=2: a share of the training in \[0, 1\], or null"):
+        unpaired(tmp_path, jitter_until=2)

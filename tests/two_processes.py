@@ -17,6 +17,7 @@ from ganforge.game.schedules import ConstantThenLinear
 from ganforge.hardware import choice as hardware
 from ganforge.systems import Adversarial
 from test_adversarial import pix2pix
+from test_cut import cut
 from test_cyclegan import TinySides, cyclegan
 from test_fidelity import of_one, of_one_of_two
 from test_latent import latent_gan
@@ -49,6 +50,10 @@ CASES = {
     "stargan": (
         partial(stargan, norm=False, ema_half_life=20, d_steps=1, optimizer_g=SGD, optimizer_d=SGD),
         TinyDomains,
+    ),
+    "cut": (
+        partial(cut, norm="none", flip_equivariance=True, ema_half_life=20, optimizer_g=SGD, optimizer_d=SGD),
+        TinySides,
     ),
     "toy": (lambda: Toy(**networks(), optimizer=partial(torch.optim.SGD, lr=1e-3), ema_half_life=20), TinyPairs),
 }

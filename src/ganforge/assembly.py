@@ -46,6 +46,7 @@ def load_data(config: DictConfig, resumed: Path | None = None) -> tuple[DataModu
     data: DataModule = hydra.utils.instantiate(config.data, _convert_="all")
     check_match(config, data)
     check_parts(config)
+    data.serve(hydra.utils.get_class(config.model._target_).outputs)
     if "n_classes" in config.data:
         config.data.n_classes = len(data.class_names) or None
     if resumed is not None:

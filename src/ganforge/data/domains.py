@@ -16,7 +16,7 @@ from ganforge.data.decoded import Fit, decode
 from ganforge.data.image_folder import class_folders, find_classes, split_folder
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.data.pictures import Augmentation, Pictures, Rows, turns
-from ganforge.data.splits import take_out
+from ganforge.data.splits import check_fractions, take_out
 from ganforge.errors import UserError, require
 from ganforge.game.domains import Domains
 from ganforge.pictures import images
@@ -134,11 +134,7 @@ class DomainsData(DataModule):
         seed: int = 0,
     ):
         super().__init__(size=size, batch_size=batch_size, num_workers=num_workers, seed=seed, channels=channels)
-        require(
-            val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1,
-            f"data.val_fraction={val_fraction}, data.test_fraction={test_fraction}: the first above 0, the second 0 or "
-            "more, and together below 1, so that pictures are left for training",
-        )
+        check_fractions(val_fraction, test_fraction)
         self.limits = {"train": n_train, "val": n_val, "test": n_test}
         for name, limit in self.limits.items():
             require(limit is None or limit >= 1, f"data.n_{name}={limit}: 1 or more, or null for all")

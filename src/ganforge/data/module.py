@@ -3,7 +3,7 @@
 import atexit
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -130,6 +130,9 @@ class DataModule(pl.LightningDataModule):
 
     def adopt(self, sides: Mapping[str, Side] | None) -> None:
         """Take what a checkpoint says that numbers mean, where these data would find that out."""
+
+    def serve(self, outputs: Collection[str]) -> None:
+        """Take what a user gets of the model, by name: what is none of it is not tested."""
 
     @property
     def settled(self) -> dict[str, Any]:

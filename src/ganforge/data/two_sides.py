@@ -1,12 +1,13 @@
 """Two kinds of pictures without pairs: what `data=unpaired` and `data=coloured_digits` share."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.data.pictures import Pictures
@@ -22,18 +23,32 @@ class Mixed(Dataset):
     Item i is picture i % len(a) of side a, and one of side b drawn at random; both are cut from their pictures at a
     place of their own and, with flip, mirrored by a chance of their own. All of it is a function of (seed, index), and
     the index is virtual (see `EpochBatches`): equal for any number of workers and processes.
+
+    whole: the same pictures of size×size, which are taken as they are, but for the mirroring, from epoch `whole_from`
+    on.
     """
 
-    def __init__(self, sides: dict[Side, Pictures], *, size: int, flip: bool, seed: int):
+    def __init__(
+        self,
+        sides: dict[Side, Pictures],
+        *,
+        size: int,
+        flip: bool,
+        seed: int,
+        whole: dict[Side, Pictures] | None = None,
+        whole_from: float = math.inf,
+    ):
         self.sides, self.size, self.flip, self.seed = sides, size, flip, seed
+        self.whole, self.whole_from = whole or sides, whole_from
 
     def __len__(self) -> int:
         return max(map(len, self.sides.values()))
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         drawn = np.random.default_rng([self.seed, index])
-        rows = {"a": index % len(self.sides["a"]), "b": int(drawn.integers(len(self.sides["b"])))}
-        return {**{side: self._cut(self.sides[side][row], drawn) for side, row in rows.items()}, "index": index}
+        sides = self.sides if index // len(self) < self.whole_from else self.whole
+        rows = {"a": index % len(sides["a"]), "b": int(drawn.integers(len(sides["b"])))}
+        return {**{side: self._cut(sides[side][row], drawn) for side, row in rows.items()}, "index": index}
 
     def _cut(self, picture: np.ndarray, drawn: np.random.Generator) -> Tensor:
         top, left = drawn.integers(0, picture.shape[-1] - self.size + 1, size=2)
@@ -95,6 +110,11 @@ class TwoSides(DataModule):
 
     provides = frozenset({"unpaired", "partners"})
     flip = False
+    jitter_until: float | None = None  # share of the training; from there on, pictures of the networks' size
+    outputs: Collection[str] = ("AtoB", "BtoA")
+
+    def serve(self, outputs: Collection[str]) -> None:
+        self.outputs = tuple(outputs)
 
     def pictures(self, split: str, side: Side) -> Pictures:
         """The pictures of a side for "train", "val" or "test", uint8 (N, C, size, size)."""
@@ -119,12 +139,21 @@ class TwoSides(DataModule):
     def datasets(self) -> dict[str, Dataset]:
         return {
             "train": Mixed(
-                {side: self.training(side) for side in OTHER}, size=self.size, flip=self.flip, seed=self.seed
+                {side: self.training(side) for side in OTHER},
+                size=self.size,
+                flip=self.flip,
+                seed=self.seed,
+                whole=None if self.jitter_until is None else {side: self.pictures("train", side) for side in OTHER},
             ),
             "val": Sources("a", self.pictures("val", "a"), beside=self.pictures("val", "b")),
             "test": self._tested("a"),
-            "BtoA": self._tested("b"),
+            **({"BtoA": self._tested("b")} if "BtoA" in self.outputs else {}),
         }
+
+    def train_dataloader(self) -> DataLoader:
+        if self.jitter_until is not None:
+            self.sets["train"].whole_from = self.jitter_until * self.trainer.max_epochs
+        return super().train_dataloader()
 
     def _tested(self, side: Side) -> Sources:
         rows = self.partners(side)

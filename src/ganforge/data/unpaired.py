@@ -32,8 +32,10 @@ class UnpairedData(TwoSides):
     by split_seed and name where it has no such folder (test_fraction=0: the validation pictures are also the test's).
 
     Pictures are squashed to a square of load_size (default: 286/256 of size) for training, from which size×size is cut
-    at random, and with flip mirrored at random; for all else to size. background: behind transparent pictures.
-    source_channels, target_channels: of A and of B. n_train, n_val, n_test: only the first n of each side.
+    at random, and with flip mirrored at random; for all else to size. jitter_until: after this share of the training's
+    epochs they are squashed to size for training too, and nothing is cut off (Park et al. 2020: while the rates decay).
+    background: behind transparent pictures. source_channels, target_channels: of A and of B. n_train, n_val, n_test:
+    only the first n of each side.
     partners: pictures of equal names in the test folders of A and B are what their translations are scored against;
     training never knows.
     cache_bytes, cache_dir: see `decode`.
@@ -51,6 +53,7 @@ class UnpairedData(TwoSides):
         partners: bool = True,
         size: int = 256,
         load_size: int | None = None,
+        jitter_until: float | None = None,
         flip: bool = True,
         background: str = "white",
         n_train: int | None = None,
@@ -75,6 +78,10 @@ class UnpairedData(TwoSides):
         load_size = default_load_size(size) if load_size is None else load_size
         require(load_size >= size, f"data.load_size={load_size} is smaller than data.size={size}; nothing to crop from")
         check_fractions(val_fraction, test_fraction)
+        require(
+            jitter_until is None or 0 <= jitter_until <= 1,
+            f"data.jitter_until={jitter_until}: a share of the training in [0, 1], or null for all of it",
+        )
         self.limits = {"train": n_train, "val": n_val, "test": n_test}
         for name, limit in self.limits.items():
             require(limit is None or limit >= 1, f"data.n_{name}={limit}: 1 or more, or null for all")
@@ -86,6 +93,7 @@ class UnpairedData(TwoSides):
         self.folders = _folders(root, root_a, root_b)
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.by_name, self.load_size, self.flip, self.background = partners, load_size, flip, background
+        self.jitter_until = jitter_until
         self.cache_bytes, self.cache_dir = cache_bytes, Path(cache_dir).expanduser()
         self._decoded: dict[tuple[str, Side, int], Pictures] = {}
 
@@ -108,7 +116,7 @@ class UnpairedData(TwoSides):
         return Fit(size=edge, channels=channels, crop=False, background=self.background)
 
     def pictures(self, split: str, side: Side) -> Pictures:
-        if split == "train" and self.load_size != self.size:
+        if split == "train" and self.load_size != self.size and self.jitter_until is None:
             return OnDemand(self.files["train", side], self._fit(side, self.size))  # each seldom more than once
         return self._kept(split, side, self.size)
 

@@ -12,6 +12,7 @@ from ganforge.errors import require
 NORMS = ("batch", "instance", "none")
 NORM_MODES = ("running", "batch")
 OUTPUTS = ("tanh", "linear")
+INITIAL = ("normal", "xavier")
 
 
 def normalization(name: str, channels: int) -> nn.Module:
@@ -19,7 +20,18 @@ def normalization(name: str, channels: int) -> nn.Module:
     require(name in NORMS, f"norm={name!r}: choose one of {', '.join(NORMS)}")
     if name == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.InstanceNorm2d(channels) if name == "instance" else nn.Identity()
+    return InstanceNorm(channels) if name == "instance" else nn.Identity()
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """torch's, whose gradient for a single picture is wrong where what follows hands it back in the memory format
+    channels_last (torch 2.15 on a CPU). For a single picture it is batch norm, whose gradient is right.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 1:
+            return super().forward(x)
+        return functional.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
 
 def flat_normalization(name: str, features: int) -> nn.Module:
@@ -33,11 +45,18 @@ def last_layer(output: str | None) -> nn.Module:
     return nn.Identity() if output == "linear" else nn.Tanh()
 
 
-def initialize(network: nn.Module, std: float = 0.02) -> nn.Module:
-    """Weights N(0, std), batch norm scales N(1, std), biases 0, in place (Isola et al. 2017, section 6.2)."""
+def initialize(network: nn.Module, initial: str = "normal", std: float = 0.02) -> nn.Module:
+    """Weights N(0, std), batch norm scales N(1, std), biases 0, in place (Isola et al. 2017, section 6.2).
+
+    initial: "normal", or "xavier": weights of std times the deviation of Glorot and Bengio 2010 (Park et al. 2020).
+    """
+    require(initial in INITIAL, f"initial={initial!r}: choose one of {', '.join(INITIAL)}")
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, std)
+            if initial == "normal":
+                nn.init.normal_(module.weight, 0.0, std)
+            else:
+                nn.init.xavier_normal_(module.weight, gain=std)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, std)
         else:

@@ -13,7 +13,7 @@ class PatchGAN(nn.Module):
 
     (B, in_channels, H, W) in [-1, 1] -> logits (B, 1, h, w), each of a 70 x 70 patch with 3 layers. For pairs the
     source and the (real or generated) target are concatenated. 2.77 M parameters for 6 channels. downsample: "strided"
-    convolutions, or "blur" after others (Park et al. 2020).
+    convolutions, or "blur" after others (Park et al. 2020). initial: see `initialize`.
     """
 
     def __init__(
@@ -24,6 +24,7 @@ class PatchGAN(nn.Module):
         layers: int = 3,
         norm: str = "batch",
         downsample: str = "strided",
+        initial: str = "normal",
     ):
         super().__init__()
         require(base_channels >= 1, f"model.discriminator.base_channels={base_channels}: 1 or more")
@@ -32,16 +33,16 @@ class PatchGAN(nn.Module):
         bias, blurs = norm != "batch", downsample == "blur"
         width = base_channels
         chain = [nn.Conv2d(in_channels, width, 4, stride=1 if blurs else 2, padding=1), nn.LeakyReLU(0.2)]
-        chain += [BlurDown(width)] if blurs else []
+        chain += [BlurDown()] if blurs else []
         for layer in range(1, layers + 1):
             before, width = width, base_channels * min(2**layer, 8)
             halves = layer < layers
             stride = 2 if halves and not blurs else 1
             chain += [nn.Conv2d(before, width, 4, stride=stride, padding=1, bias=bias), normalization(norm, width)]
-            chain += [nn.LeakyReLU(0.2), *([BlurDown(width)] if halves and blurs else [])]
+            chain += [nn.LeakyReLU(0.2), *([BlurDown()] if halves and blurs else [])]
         chain += [nn.Conv2d(width, 1, 4, padding=1)]
         self.layers = nn.Sequential(*chain)
-        initialize(self)
+        initialize(self, initial)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images)

@@ -5,11 +5,12 @@ from torch import nn
 from torch.nn.functional import interpolate, pad
 
 from ganforge.errors import require
+from ganforge.networks.layers import InstanceNorm
 
 
 def _norm(channels: int) -> nn.Module:
     # The authors' layers also keep running statistics, which neither their training nor their test uses.
-    return nn.InstanceNorm2d(channels, affine=True)
+    return InstanceNorm(channels, affine=True)
 
 
 class _Block(nn.Module):

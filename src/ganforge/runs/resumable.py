@@ -172,7 +172,7 @@ def _meaning(card: dict[str, Any]) -> dict[str, Any]:
     flat["trainer.precision"], flat["trainer.compile"] = trainer.get("precision"), bool(trainer.get("compile"))
     sizes = (flat.pop("data.batch_size", None), trainer.get("devices"), trainer.get("num_nodes"))
     flat["the global batch"] = math.prod(size if isinstance(size, int) else 1 for size in sizes)
-    depends = any(key.endswith("decay_from") and value is not None for key, value in flat.items())
+    depends = any(key.endswith(("decay_from", "jitter_until")) and value is not None for key, value in flat.items())
     if depends or flat.get("model.input_noise.std"):
         flat["trainer.max_epochs"] = trainer.get("max_epochs")
     return flat

@@ -2,6 +2,7 @@
 
 from ganforge.systems.adversarial import Adversarial
 from ganforge.systems.colorize import Colorize
+from ganforge.systems.cut import CUT
 from ganforge.systems.cyclegan import CycleGAN
 from ganforge.systems.latent import ConditionalGAN, LatentGAN
 from ganforge.systems.pix2pix import Pix2Pix
@@ -10,6 +11,7 @@ from ganforge.systems.stargan import StarGAN
 from ganforge.systems.two_players import TwoPlayers
 
 __all__ = [
+    "CUT",
     "Adversarial",
     "Colorize",
     "ConditionalGAN",

@@ -14,6 +14,7 @@ from ganforge.game.players import Output, Player
 from ganforge.game.pool import ImagePool
 from ganforge.game.schedules import Schedule
 from ganforge.networks.layers import NORM_MODES, infer
+from ganforge.systems import verdicts
 from ganforge.systems.adversarial import Adversarial
 from ganforge.systems.batches import Batch, Images, Terms
 
@@ -108,6 +109,7 @@ class CycleGAN(Adversarial):
         for side, pool in self.pools.items():
             real, fake = batch[side], pool.query(images[side], self.seed, self.global_rank)
             logits = self.judged(side, real), self.judged(side, fake)
+            verdicts.note(self, self.objective, *logits, critic=side)
             terms[f"adv_{side}"] = self.d_weight * self.objective.d(*logits)
             added = self.penalties(
                 lambda images, side=side: self.judged(side, images), real, fake, self.updates["d"], self.images_seen

@@ -16,6 +16,7 @@ from ganforge.game.objectives import Objective
 from ganforge.game.penalties import Penalties
 from ganforge.game.players import Output
 from ganforge.game.stabilizers import InputNoise
+from ganforge.systems import verdicts
 from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 
@@ -138,12 +139,7 @@ class LatentGAN(TwoPlayers):
         return lambda images, label: final((images, label))
 
     def _watch(self, real: Tensor, fake: Tensor) -> None:
-        """Note how the discriminator judges; its accuracy only where a logit alone says real or generated."""
-        self.log_mean("d/logit_real", real.mean())
-        self.log_mean("d/logit_fake", fake.mean())
-        if self.objective.boundary is not None:
-            self.log_mean("d/accuracy_real", (real > self.objective.boundary).float().mean())
-            self.log_mean("d/accuracy_fake", (fake < self.objective.boundary).float().mean())
+        verdicts.note(self, self.objective, real, fake)
         # How surely real images are known as such: by their logits, or where only differences count, by these.
         self.augment.observe(real - (fake if self.objective.boundary is None else self.objective.boundary))
 
