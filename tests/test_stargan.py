@@ -14,6 +14,7 @@ from torch.nn import functional
 import ganforge
 import killing
 from conftest import Rows
+from ganforge.commands.evaluate import of_run
 from ganforge.commands.extract import train as train_extractor
 from ganforge.commands.predict import predict
 from ganforge.data.domains import Labelled, Translations
@@ -446,3 +447,23 @@ def test_a_run_that_is_stopped_again_and_again_ends_where_the_whole_one_does(kin
         if stops.total() >= 3:
             break
     assert stops.total() >= 3
+
+
+def test_a_run_is_evaluated_again(of_kinds):
+    results = json.loads((of_kinds / "results.json").read_text())
+    again = of_run(of_kinds, None, None, None)
+    for name in ("test/swd", "floor/swd", "ceiling/swd", "test/reconstruction/l1", "test/changed/l1"):
+        assert again[name] == pytest.approx(results[name], rel=1e-5)
+
+
+def test_the_recipe_of_celeba_says_what_was_published(configured):
+    config = configured(["experiment=stargan_celeba", "data.root=x", "data.table=y"])
+    data, model = config.data, config.model
+    assert list(data.attributes) == ["Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"]
+    assert (data.size, data.batch_size, data.flip, data.crop) == (128, 16, True, True)
+    assert (model.d_steps, model.gp_weight, model.class_weight, model.reconstruction_weight) == (5, 10, 1, 10)
+    for optimizer in (model.optimizer_g, model.optimizer_d):
+        assert (optimizer.lr, list(optimizer.betas)) == (1e-4, [0.5, 0.999])
+    assert (model.generator.base_channels, model.generator.depth, model.discriminator.base_channels) == (64, 6, 64)
+    assert model.discriminator.depth is None and model.schedule_g.decay_from == model.schedule_d.decay_from == 0.5
+    assert round(200_000 * 16 / 202_599) == config.trainer.max_epochs

@@ -13,10 +13,11 @@ from torch.utils.data import Dataset
 
 from ganforge.data.attributes import Table
 from ganforge.data.decoded import Fit, decode
-from ganforge.data.image_folder import class_folders, find_classes, split_folder
+from ganforge.data.image_folder import class_folders, find_classes
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.data.pictures import Augmentation, Pictures, Rows, turns
-from ganforge.data.splits import check_fractions, take_out
+from ganforge.data.split_folders import check_fractions, split_folders
+from ganforge.data.splits import take_out
 from ganforge.errors import UserError, require
 from ganforge.game.domains import Domains
 from ganforge.pictures import images
@@ -190,7 +191,7 @@ class DomainsData(DataModule):
     @cached_property
     def _found(self) -> tuple[dict[str, list[Path]], dict[Path, np.ndarray], tuple[str, ...]]:
         """The files of each split, their labels, and notes."""
-        there = {split: folder for split in SPLITS if (folder := split_folder(self.root, split)) is not None}
+        there = split_folders(self.root, "data.root")
         groups: dict[str, list[list[Path]]] = {}
         labels: dict[Path, np.ndarray] = {}
         notes = []

@@ -90,7 +90,9 @@ class ImageFolderData(PicturesData):
     def files(self) -> dict[str, tuple[Sequence[Path], np.ndarray | None]]:
         """The files of each split and their labels, int64 (N,) or None; of those to train on n_train at most."""
         found = {
-            split: self._by_class(folder) for split in _SPLITS if (folder := split_folder(self.root, split)) is not None
+            split: self._by_class(folder)
+            for split in _SPLITS
+            if (folder := _split_folder(self.root, split)) is not None
         }
         if "val" not in found:
             found["val"] = found["train"]
@@ -149,12 +151,12 @@ class ImageFolderData(PicturesData):
     @property
     def test_is_val(self) -> bool:
         """Whether the test compares with the validation pictures, because there are no others."""
-        return split_folder(self.root, "test") is None
+        return _split_folder(self.root, "test") is None
 
     @property
     def notes(self) -> tuple[str, ...]:
         notes = [*super().notes]
-        if split_folder(self.root, "val") is None:
+        if _split_folder(self.root, "val") is None:
             if self.val_fraction == 0:
                 notes.append(
                     "data.val_fraction=0: generated pictures are compared with the training pictures themselves"
@@ -190,7 +192,7 @@ def find_classes(root: Path, chosen: list[str] | None, setting: str = "data.clas
     setting: that chooses them, for what is said of wrong ones.
     """
     require(root.is_dir(), f"data.root={root} is not a folder; give the folder that holds the pictures")
-    folder = split_folder(root, "train")
+    folder = _split_folder(root, "train")
     names = list(class_folders(folder))
     loose = _has_pictures(folder)
     if chosen is None:
@@ -224,7 +226,7 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_CLASSES_SHOWN]) + ", ..." * (len(names) > _CLASSES_SHOWN)
 
 
-def split_folder(root: Path, split: str) -> Path | None:
+def _split_folder(root: Path, split: str) -> Path | None:
     """The folder of a split below root, in any case. Without train/, all of root is to train on, and the rest None."""
     below = {path.name.casefold(): path for path in root.iterdir() if path.is_dir()}
     if "train" not in below:

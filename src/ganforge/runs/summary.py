@@ -145,7 +145,8 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
     """What is behind the numbers, in sentences."""
     sentences = []
     for name, said in results.get("evaluation", {}).items():
-        if test_names and name.startswith(f"{test_names[0]}/") and (name.endswith("/fidelity") or "extractor" in said):
+        own = bool(test_names) and name.startswith(f"{test_names[0]}/")
+        if own and "reference" in said and "extractor" in said:
             sentences.append(
                 f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
                 f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
