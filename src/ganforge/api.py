@@ -110,16 +110,16 @@ class Run:
             )
             picture = Raster(picture, translator.source.bands)
         else:
-            picture = images.with_channels(picture, len(translator.source.bands))
+            picture = images.with_channels(picture, len(translator.bands_read))
         translated = translator.translate(picture)
         return translated.values if isinstance(translated, Raster) else translated
 
     def _translator(self, output: str | None) -> Translator:
-        from ganforge.commands.translator import Translator
+        from ganforge.commands.translators import translator
         from ganforge.runs.generators import load_generator
 
         if output not in self._translators:
-            self._translators[output] = Translator(load_generator(self.checkpoint, output))
+            self._translators[output] = translator(load_generator(self.checkpoint, output))
         return self._translators[output]
 
     @cached_property

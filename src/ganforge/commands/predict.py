@@ -13,7 +13,8 @@ from rich.progress import Progress
 from ganforge.commands import scenes
 from ganforge.commands.scenes import Seen
 from ganforge.commands.sources import Source, check, find
-from ganforge.commands.translator import Translator, fit
+from ganforge.commands.translator import Prepared, Translator
+from ganforge.commands.translators import translator as translator_of
 from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
@@ -51,7 +52,7 @@ def predict(
     TIFF. Of several pages or frames the first is translated.
     """
     generator = load_generator(checkpoint, direction)
-    translator = Translator(
+    translator = translator_of(
         generator, norm_mode=norm_mode, full_size=full_size, tile=tile, overlap=overlap, dtype=dtype
     )
     reads_networks = "networks" in generator.card["provides"]
@@ -95,12 +96,8 @@ def predict(
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture as it was read, as the network takes it, and the height and width that it takes there."""
-
     source: Source
-    read: np.ndarray
-    fitted: np.ndarray
-    covered: tuple[int, int]
+    prepared: Prepared
 
 
 def _translate_pictures(
@@ -113,30 +110,26 @@ def _translate_pictures(
     """Read, translate in batches of one size, and write at the same time."""
 
     def prepare(source: Source) -> _Picture:
-        picture = images.read(source.file, len(translator.source.bands))
-        keep = translator.keeps_scale
-        return _Picture(
-            source, picture, *((picture, picture.shape[:2]) if keep else fit(picture, translator.generator.card))
-        )
+        return _Picture(source, translator.prepare(images.read(source.file, len(translator.bands_read))))
 
     def write(one: _Picture, generated: np.ndarray) -> None:
         target, *network_files = files[one.source]
-        result = images.resize(generated[: one.covered[0], : one.covered[1]], one.read.shape[:2])
+        result = translator.finish(one.prepared, generated)
         place = seen[one.source].place
         if place is None:
             images.write(target, result)
         else:
-            rasters.write(target, rasters.Raster(result, translator.target.bands, place=place))
+            rasters.write(target, rasters.Raster(result, translator.bands_written, place=place))
         if read_networks is not None:
-            factors = np.divide(one.read.shape[:2], one.covered)[::-1]
-            read_networks(one.fitted, generated, factors, *network_files)
+            factors = np.divide(one.prepared.picture.shape[:2], one.prepared.covered)[::-1]
+            read_networks(one.prepared.fitted, generated, factors, *network_files)
 
     largest = max((seen[source].height * seen[source].width for source in files), default=1)
     held = max(1, min(_BATCH, _HELD_PIXELS // largest))
     with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
         unwritten: deque[Future[None]] = deque()
         for batch in _batches(_ahead(readers, prepare, files, held), held):
-            for one, generated in zip(batch, translator.pictures([one.fitted for one in batch]), strict=True):
+            for one, generated in zip(batch, translator.pictures([one.prepared.fitted for one in batch]), strict=True):
                 unwritten.append(writers.submit(write, one, generated))
                 while len(unwritten) > held:
                     unwritten.popleft().result()
@@ -160,7 +153,7 @@ def _ahead(
 
 def _batches(pictures: Iterable[_Picture], most: int) -> Iterator[list[_Picture]]:
     """Pictures in their order, as many of one size as are translated at a time."""
-    for (height, width), group in groupby(pictures, key=lambda one: one.fitted.shape[:2]):
+    for (height, width), group in groupby(pictures, key=lambda one: one.prepared.fitted.shape[:2]):
         size = max(1, min(most, _BATCH_PIXELS // (height * width)))
         while batch := list(islice(group, size)):
             yield batch

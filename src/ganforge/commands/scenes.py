@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ganforge.commands.translator import Scene, Translator, scene_of
+from ganforge.commands.translator import Translator
+from ganforge.commands.windows import Scene, scene_of
 from ganforge.errors import UserError, require
 from ganforge.pictures import images, rasters
 from ganforge.pictures.rasters import Georeference, Header, Raster
@@ -46,10 +47,10 @@ class Seen:
 def look(file: Path, translator: Translator) -> Seen:
     """What a file is to this translator. Raises UserError where it does not decode or is not what the model takes."""
     source, suffix = translator.source, file.suffix if file.suffix.lower() in images.SUFFIXES else ".png"
-    count = len(source.bands)
+    count = len(translator.bands_read)
     head = rasters.header(file) if translator.is_measured or suffix.lower() in _TIFFS else None
     place = None if head is None else head.place
-    by_windows = place is not None and len(head.bands) == count and rasters.has_rasterio()
+    by_windows = place is not None and len(head.bands) == count and rasters.has_rasterio() and translator.reads_scenes
     if not translator.is_measured and not (by_windows and translator.tile is not None and head.dtype == "uint8"):
         return Seen(*images.read(file, count).shape[:2], suffix, place=place, pages=images.pages(file))
     suffix = _suffix(suffix, head, translator)
@@ -75,7 +76,7 @@ def read(file: Path, translator: Translator) -> np.ndarray | Raster:
     seen = look(file, translator)
     if seen.bands is not None:
         return rasters.read(file, bands=seen.bands)
-    values = images.read(file, len(translator.source.bands))
+    values = images.read(file, len(translator.bands_read))
     return Raster(values, translator.source.bands, place=seen.place) if translator.is_measured else values
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ganforge.commands import windows as parts
+from ganforge.commands.windows import Scene, scene_of
 from ganforge.errors import require
 from ganforge.networks.layers import fixed_statistics, infer
 from ganforge.pictures import images
@@ -30,20 +32,22 @@ _BATCH_PIXELS = 2**20  # of windows that are translated at a time, at most
 _SAMPLED = 4  # windows a side of a scene, of which its statistics are taken
 _LARGEST_STEP = 16  # px between windows; what a network sees in still fewer places is too smooth to show a shift
 
-Read = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray | None]]
-
 
 @dataclass(frozen=True)
-class Scene:
-    """A picture that is read by windows: read(top, left, height, width) -> values (h, w, C), valid (h, w) or None."""
+class Prepared:
+    """A picture as it was read, as the network's encoding takes it, and the (height, width) that it takes there."""
 
-    height: int
-    width: int
-    read: Read
+    picture: np.ndarray
+    fitted: np.ndarray
+    covered: tuple[int, int]
 
 
 class Translator:
     """The generator of a checkpoint with what its card says of the numbers that it takes and gives.
+
+    A picture is prepared (brought to the size of the network), encoded, drawn, decoded, and finished (brought back to
+    its own size): `pictures` does what lies between `prepare` and `finish`. Another kind of model overrides these, and
+    `ganforge.commands.translators.translator` chooses it by the card.
 
     norm_mode: in place of the card's. tile: side in px of the windows in which pictures are translated at their own
     scale; None for the size that the model was trained with if it was trained on pictures of their own scale, and
@@ -79,6 +83,8 @@ class Translator:
             sides[name] if sides else _of_bytes(config.get(end, card.get(f"{name}_channels")))
             for name, end in ends.items()
         )
+        # Of the picture files that it is given, and of those that it gives.
+        self.bands_read, self.bands_written = self.source.bands, self.target.bands
         self.dtype = dtype or self.target.dtype
         self._check_dtype()
         if tile is None and not full_size and (self.is_measured or card["fit_to_size"] == "crop"):
@@ -88,6 +94,11 @@ class Translator:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = generator.network.to(device)
         self.tiling(self.size, self.size)  # refuses what is no overlap
+
+    @property
+    def reads_scenes(self) -> bool:
+        """Whether large files with a place may be read and written by windows."""
+        return True
 
     @property
     def keeps_scale(self) -> bool:
@@ -104,10 +115,30 @@ class Translator:
             not self.is_measured,
             f"{self.generator.path}: translates {len(self.source.bands)} bands of {self.source.dtype}; give a Raster",
         )
-        if self.keeps_scale:
-            return self.pictures([picture])[0]
-        fitted, (height, width) = fit(picture, self.generator.card)
-        return images.resize(self.pictures([fitted])[0][:height, :width], picture.shape[:2])
+        prepared = self.prepare(picture)
+        return self.finish(prepared, self.pictures([prepared.fitted])[0])
+
+    def prepare(self, picture: np.ndarray) -> Prepared:
+        """What is done to a picture, uint8 (H, W, C), before it is encoded."""
+        fitted, covered = (picture, picture.shape[:2]) if self.keeps_scale else fit(picture, self.generator.card)
+        return Prepared(picture, fitted, covered)
+
+    def encode(self, fitted: np.ndarray) -> np.ndarray:
+        """A prepared picture (h, w, C) -> float32 (C, h, w) in [-1, 1]."""
+        return images.to_unit(fitted)
+
+    def draw(self, sources: torch.Tensor) -> torch.Tensor:
+        """What the network draws of encoded pictures (B, C, h, w): (B, C', h, w), finite."""
+        return self.generator.checked(infer(self.network, sources.to(self._device), self.norm_mode))
+
+    def decode(self, drawn: np.ndarray) -> np.ndarray:
+        """Float (C', h, w) in [-1, 1] -> a picture (h, w, C')."""
+        return images.from_unit(drawn)
+
+    def finish(self, prepared: Prepared, generated: np.ndarray) -> np.ndarray:
+        """The result at the picture's own size, of what `pictures` gave for `prepared.fitted`."""
+        height, width = prepared.covered
+        return images.resize(generated[:height, :width], prepared.picture.shape[:2])
 
     def seen_at(self, height: int, width: int) -> tuple[int, int]:
         """The size in which the network sees a picture of this one, or each window of it."""
@@ -115,13 +146,12 @@ class Translator:
             return self.size, self.size
         return (height, width) if self.tile is None else (min(self.tile, height), min(self.tile, width))
 
-    def pictures(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """uint8 (H, W, C) of one size -> uint8 (H, W, C'), at this size; in windows where that is larger."""
-        if self.tile is not None and max(pictures[0].shape[:2]) > self.tile:
-            return [np.concatenate([rows for _, rows in self.rows(scene_of(picture))]) for picture in pictures]
-        sources = torch.from_numpy(np.stack([images.to_unit(picture) for picture in pictures]))
-        generated = infer(self.network, sources.to(self._device), self.norm_mode)
-        return [images.from_unit(picture) for picture in self.generator.checked(generated).cpu().numpy()]
+    def pictures(self, fitted: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Prepared pictures (h, w, C) of one size -> (h, w, C'), at this size; in windows where that is larger."""
+        if self.tile is not None and max(fitted[0].shape[:2]) > self.tile:
+            return [np.concatenate([rows for _, rows in self.rows(scene_of(picture))]) for picture in fitted]
+        drawn = self.draw(torch.from_numpy(np.stack([self.encode(picture) for picture in fitted])))
+        return [self.decode(picture) for picture in drawn.float().cpu().numpy()]
 
     def tiling(self, height: int, width: int) -> Tiling:
         """The windows in which a picture of this size is translated."""
@@ -140,17 +170,16 @@ class Translator:
         mosaic, masks, index = Mosaic(tiling, channels), deque(maxlen=2), 0
         with ThreadPoolExecutor(1) as pool, self._network(scene, tiling) as network:
             strips = [list(windows) for _, windows in groupby(tiling, key=attrgetter("top"))]
-            ahead = pool.submit(scene.read, *_strip(strips[0], scene.width))
+            ahead = pool.submit(scene.read, *parts.strip(strips[0], scene.width))
             for strip, after in zip(strips, [*strips[1:], None], strict=True):
                 values, valid = ahead.result()
                 if after is not None:
-                    ahead = pool.submit(scene.read, *_strip(after, scene.width))
+                    ahead = pool.submit(scene.read, *parts.strip(after, scene.width))
                 masks.append((strip[0].top, strip[0].height, valid))
-                for windows in _batches(strip, max(1, _BATCH_PIXELS // tiling.tile**2)):
-                    parts = self._windows(network, windows, values, valid, tiling.tile)
-                    for part in parts:
+                for windows in parts.batches(strip, max(1, _BATCH_PIXELS // tiling.tile**2)):
+                    for part in self._windows(network, windows, values, valid, tiling.tile):
                         for top, rows in mosaic.add(index, part):
-                            yield top, self._finished(rows, _mask(masks, top, len(rows)), nodata)
+                            yield top, self._finished(rows, parts.mask(masks, top, len(rows)), nodata)
                         index += 1
                     done(len(windows))
 
@@ -209,7 +238,7 @@ class Translator:
     def _sample(self, scene: Scene, tiling: Tiling) -> list[np.ndarray]:
         """Windows from all over a scene, encoded."""
         a_side = max(1, min(_SAMPLED, math.isqrt(_BATCH_PIXELS // tiling.tile**2)))
-        tops, lefts = (_spread(starts, a_side) for starts in (tiling.tops, tiling.lefts))
+        tops, lefts = (parts.spread(starts, a_side) for starts in (tiling.tops, tiling.lefts))
         sample = []
         for top in tops:
             for left in lefts:
@@ -286,16 +315,6 @@ def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:
     return page, covered
 
 
-def scene_of(values: np.ndarray, valid: np.ndarray | None = None) -> Scene:
-    """What is in memory, (H, W, C) and (H, W), as a scene."""
-
-    def read(top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
-        window = Window(top, left, height, width)
-        return window.of(values), None if valid is None else window.of(valid)
-
-    return Scene(*values.shape[:2], read)
-
-
 def _of_bytes(channels: int) -> Side:
     """The side of ordinary pictures."""
     low, high = RANGES["uint8"]
@@ -305,24 +324,6 @@ def _of_bytes(channels: int) -> Side:
         None,
         Normalization("range", (low,) * channels, (high,) * channels),
     )
-
-
-def _strip(windows: Sequence[Window], width: int) -> tuple[int, int, int, int]:
-    return windows[0].top, 0, windows[0].height, width
-
-
-def _batches(windows: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
-    return (windows[begin : begin + size] for begin in range(0, len(windows), size))
-
-
-def _mask(masks: Sequence[tuple[int, int, np.ndarray | None]], top: int, rows: int) -> np.ndarray | None:
-    """That of these rows; finished are those of the strip before, or at the end of the last one."""
-    begin, valid = next((begin, valid) for begin, height, valid in masks if begin <= top <= begin + height - rows)
-    return None if valid is None else valid[top - begin : top - begin + rows]
-
-
-def _spread(starts: Sequence[int], count: int) -> list[int]:
-    return [starts[at] for at in sorted({round(p) for p in np.linspace(0, len(starts) - 1, count)})]
 
 
 def _holds(dtype: str, value: float) -> bool:

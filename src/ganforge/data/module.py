@@ -85,6 +85,8 @@ class DataModule(pl.LightningDataModule):
     fit_to_size = "squash"
     # What the numbers of "source" and "target" mean; None where they are 8 bits of ordinary pictures.
     sides: Mapping[str, Side] | None = None
+    # `ganforge.pictures.colour.SPACE`, where "source" is lightness and "target" colour; None where they are pictures.
+    colour_space: str | None = None
     # The name of each label; empty without classes.
     class_names: tuple[str, ...] = ()
 
@@ -134,6 +136,15 @@ class DataModule(pl.LightningDataModule):
     def view(self, side: str, pictures: Tensor) -> Tensor:
         """Pictures (B, C, H, W) of "source" or "target" as they are shown: (B, 1 or 3, H, W) in [-1, 1]."""
         return pictures
+
+    def compared(self, batch: dict[str, Tensor], generated: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """A batch and what was generated for it as they are compared and shown: as pictures."""
+        return batch, generated
+
+    @property
+    def compared_channels(self) -> tuple[int, ...]:
+        """Of source and target, or of pictures from noise, as `compared` gives them."""
+        return tuple(self.channels.values())
 
     def labelled(self, split: str) -> tuple[Dataset, np.ndarray | None]:
         """What a classifier is trained on, or tested: pictures as `real` gives them, and their labels."""

@@ -1,8 +1,7 @@
 """`data=unpaired`: two folders of pictures that have nothing to do with each other."""
 
-import hashlib
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,18 @@ import numpy as np
 from ganforge.data.decoded import Fit, OnDemand, decode
 from ganforge.data.pictures import Pictures
 from ganforge.data.resized_pairs import default_load_size
-from ganforge.data.splits import take_out
+from ganforge.data.split_folders import (
+    SPLITS,
+    check_fractions,
+    fingerprint,
+    folders_below,
+    found_note,
+    split_files,
+    split_folders,
+)
 from ganforge.data.two_sides import OTHER, Side, TwoSides
 from ganforge.errors import UserError, require
 from ganforge.pictures import images
-
-_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 class UnpairedData(TwoSides):
@@ -69,11 +74,7 @@ class UnpairedData(TwoSides):
         )
         load_size = default_load_size(size) if load_size is None else load_size
         require(load_size >= size, f"data.load_size={load_size} is smaller than data.size={size}; nothing to crop from")
-        require(
-            val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1,
-            f"data.val_fraction={val_fraction}, data.test_fraction={test_fraction}: the first above 0, the second 0 or "
-            "more, and together below 1, so that pictures are left for training",
-        )
+        check_fractions(val_fraction, test_fraction)
         self.limits = {"train": n_train, "val": n_val, "test": n_test}
         for name, limit in self.limits.items():
             require(limit is None or limit >= 1, f"data.n_{name}={limit}: 1 or more, or null for all")
@@ -93,19 +94,12 @@ class UnpairedData(TwoSides):
         """The files of each split and side, in natural order."""
         found = {}
         for side, folders in self.folders.items():
-            train = images.list_images(folders["train"])
-            count = len(train)
-            own = {split: images.list_images(folders[split]) for split in ("val", "test") if split in folders}
-            if "test" not in own and self.test_fraction > 0:
-                train, own["test"] = take_out(train, self.test_fraction * count, f"{self.split_seed}/test")
-            if "val" not in own:
-                train, own["val"] = take_out(train, self.val_fraction * count, f"{self.split_seed}/val")
-            require(
-                len(train) > 0,
-                f"{folders['train']}: its {count} pictures are too few to train on, validate and test; it needs 3 or "
-                "more, or folders for the others",
+            own = split_files(
+                folders,
+                val_fraction=self.val_fraction,
+                test_fraction=self.test_fraction,
+                split_seed=self.split_seed,
             )
-            own = {"train": train, "test": own["val"], **own}
             found |= {(split, side): files[: self.limits[split]] for split, files in own.items()}
         return found
 
@@ -140,12 +134,8 @@ class UnpairedData(TwoSides):
         """What was found, and what was decided on the user's behalf."""
         notes = []
         for side, folders in self.folders.items():
-            counts = ", ".join(f"{len(self.files[split, side])} {split}" for split in _SPLITS)
-            missing = [split for split in ("val", "test") if split not in folders]
-            held = f"; no folder for {' and '.join(missing)}, so these are taken from train" if missing else ""
-            if "test" in missing and self.test_fraction == 0:
-                held = "; the validation pictures are also those of the test"
-            notes.append(f"{side.upper()}: {folders['train']}: {counts}{held}")
+            files = {split: self.files[split, side] for split in SPLITS}
+            notes.append(f"{side.upper()}: {found_note(folders, files, self.test_fraction)}")
         partners = self.partners("a")
         if partners is not None:
             count = sum(row is not None for row in partners)
@@ -161,13 +151,7 @@ class UnpairedData(TwoSides):
 
     @cached_property
     def _fingerprint(self) -> str:
-        contents_hash = cache(images.contents_hash)  # the test pictures may be those of the validation
-        digest = hashlib.blake2b(digest_size=8)
-        for (split, side), files in self.files.items():
-            for path in files:
-                digest.update(f"{split}/{side}/{path.name}/{path.stat().st_size}\n".encode())
-                digest.update(contents_hash(path))
-        return digest.hexdigest()
+        return fingerprint({f"{split}/{side}": files for (split, side), files in self.files.items()})
 
 
 def _folders(root: str | Path | None, root_a: str | Path | None, root_b: str | Path | None) -> dict[Side, dict]:
@@ -184,14 +168,14 @@ def _folders(root: str | Path | None, root_a: str | Path | None, root_b: str | P
     if root is None:
         a, b = Path(root_a).expanduser(), Path(root_b).expanduser()
         require(a.resolve() != b.resolve(), f"data.root_a={root_a} is the same folder as data.root_b; give two")
-        return {"a": _of_side(a, "data.root_a"), "b": _of_side(b, "data.root_b")}
-    below = _below(Path(root).expanduser(), "data.root")
+        return {"a": split_folders(a, "data.root_a"), "b": split_folders(b, "data.root_b")}
+    below = folders_below(Path(root).expanduser(), "data.root")
     found: dict[Side, dict] = {}
     for side in OTHER:
-        own = _of_side(below[side], "data.root") if side in below else {}
-        for split, names in _SPLITS.items():
+        own = split_folders(below[side], "data.root") if side in below else {}
+        for split, names in SPLITS.items():
             for name in names:
-                if name in below and side in (inside := _below(below[name], "data.root")):
+                if name in below and side in (inside := folders_below(below[name], "data.root")):
                     own[split] = inside[side]
                 for joined in (f"{name}{side}", f"{name}_{side}"):
                     if joined in below:
@@ -203,16 +187,3 @@ def _folders(root: str | Path | None, root_a: str | Path | None, root_b: str | P
         )
         found[side] = own
     return found
-
-
-def _of_side(folder: Path, argument: str) -> dict[str, Path]:
-    """The folders of the splits of a side: those below of such names, or the folder itself to train on."""
-    below = _below(folder, argument)
-    named = {split: next((below[name] for name in names if name in below), None) for split, names in _SPLITS.items()}
-    found = {split: path for split, path in named.items() if path is not None}
-    return found if "train" in found else {"train": folder}
-
-
-def _below(folder: Path, argument: str) -> dict[str, Path]:
-    require(folder.is_dir(), f"{argument}={folder} is not a folder; give the folder that holds the pictures")
-    return {path.name.casefold(): path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."}

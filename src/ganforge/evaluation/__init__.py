@@ -2,6 +2,7 @@
 
 from ganforge.evaluation.bands import BandBaselines, BandErrors
 from ganforge.evaluation.bonds import GeometricBaselines, NetworkMetrics
+from ganforge.evaluation.colour import ColourMetrics, MeanColour
 from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
@@ -13,9 +14,11 @@ __all__ = [
     "BandBaselines",
     "BandErrors",
     "ClassifierAccuracy",
+    "ColourMetrics",
     "Fidelity",
     "GeometricBaselines",
     "HistogramMatching",
+    "MeanColour",
     "Memorization",
     "NetworkMetrics",
     "PairedMetrics",

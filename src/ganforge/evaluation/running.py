@@ -33,6 +33,7 @@ class RunningMetrics:
         self.prefix = ""
         self.floors: dict[str, dict[str, Any]] = {}  # as `running`, of the source pictures
         self._has_floor = False
+        self._compared = _as_it_is
 
     def choose(self, data: DataModule) -> None:
         """Drop the metrics whose needs this data does not meet, and let the others look at it."""
@@ -46,7 +47,8 @@ class RunningMetrics:
         )
         translates = bool({"paired", "unpaired"} & data.provides) and len(data.channels) == 2
         # Of pairs that measure something, source and target are in other units.
-        self._has_floor = translates and data.sides is None and converts(*data.channels.values())
+        self._has_floor = translates and data.sides is None and converts(*data.compared_channels)
+        self._compared = data.compared
 
     @property
     def monitor(self) -> tuple[str, str]:
@@ -73,6 +75,7 @@ class RunningMetrics:
 
     def update(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`."""
+        batch, generated = self._compared(batch, generated)
         for metric in self.running[name].values():
             metric.update(batch, generated, dataset)
         for metric in self.floors.get(name, {}).values():
@@ -94,3 +97,7 @@ class RunningMetrics:
             if hasattr(metric, "describe"):
                 self.descriptions[f"{self.prefix}{name}/{title}"] = metric.describe()
         return values
+
+
+def _as_it_is(batch: dict[str, Tensor], generated: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    return batch, generated

@@ -11,6 +11,7 @@ from ganforge.errors import UserError, require
 from ganforge.files import tensor_files
 from ganforge.files.finite import listed
 from ganforge.networks.layers import NORM_MODES
+from ganforge.pictures import colour
 from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
 
@@ -71,6 +72,7 @@ MORE = {
     **dict.fromkeys(("source_channels", "target_channels"), lambda value: value is None or _is_band_count(value)),
     "channels": lambda value: value in (None, 1, 3),
     "sides": lambda value: value is None or _are_sides(value),
+    "colour_space": lambda value: value in (None, colour.SPACE),
     "class_names": _are_words,
     "data_fingerprint": lambda value: isinstance(value, str),
     "initial_weights": lambda value: isinstance(value, dict),

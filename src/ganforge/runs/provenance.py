@@ -29,6 +29,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "source_channels": resolved["data"].get("source_channels"),
         "target_channels": resolved["data"].get("target_channels"),
         "sides": None if data.sides is None else {side: own.to_card() for side, own in data.sides.items()},
+        "colour_space": data.colour_space,
         "channels": resolved["data"].get("channels"),
         "class_names": list(data.class_names),
         "size": data.size,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
     from ganforge.systems import Adversarial
 
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
-# Of translations: the sources as they are, with other grey levels, and real training pictures.
-BOUNDS = ("floor", "baseline/histogram", "ceiling")
+# Of translations: the sources as they are, with other grey levels or a colour, and real training pictures.
+BOUNDS = ("floor", "baseline/histogram", "baseline/mean_colour", "ceiling")
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
 

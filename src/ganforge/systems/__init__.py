@@ -1,10 +1,20 @@
 """One thin LightningModule a GAN, over one base that owns when which player moves."""
 
 from ganforge.systems.adversarial import Adversarial
+from ganforge.systems.colorize import Colorize
 from ganforge.systems.cyclegan import CycleGAN
 from ganforge.systems.latent import ConditionalGAN, LatentGAN
 from ganforge.systems.pix2pix import Pix2Pix
 from ganforge.systems.semi_supervised import SemiSupervisedGAN
 from ganforge.systems.two_players import TwoPlayers
 
-__all__ = ["Adversarial", "ConditionalGAN", "CycleGAN", "LatentGAN", "Pix2Pix", "SemiSupervisedGAN", "TwoPlayers"]
+__all__ = [
+    "Adversarial",
+    "Colorize",
+    "ConditionalGAN",
+    "CycleGAN",
+    "LatentGAN",
+    "Pix2Pix",
+    "SemiSupervisedGAN",
+    "TwoPlayers",
+]

@@ -105,8 +105,10 @@ class Adversarial(pl.LightningModule):
         """The pictures (B, C, H, W) side by side in a sample grid, one row an item; of GANs from noise those alone."""
         if "source" not in batch:
             return [generated]
+        data = self.trainer.datamodule
+        batch, generated = data.compared(batch, generated)
         shown = (("source", batch["source"]), ("target", generated), ("target", batch["target"]))
-        return [self.trainer.datamodule.view(side, images) for side, images in shown]
+        return [data.view(side, images) for side, images in shown]
 
     def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
