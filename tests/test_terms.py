@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 import killing
 from conftest import ROOT, TINY_PIX2PIX, TinyPairs
 from ganforge.errors import UserError
+from ganforge.evaluation import PerceptualMetrics
 from ganforge.experiment import run
 from ganforge.game.objectives import hinge, relativistic, vanilla
 from ganforge.game.terms import FeatureMatching, Perceptual
@@ -353,3 +355,51 @@ def test_a_discriminator_without_activations_is_named(weights):
 
     with pytest.raises(UserError, match="Plain has no method activations"):
         FeatureMatching().check(Plain(), None)
+
+
+class Targets(torch.utils.data.Dataset):
+    """What a metric is told of the data: here nothing."""
+
+
+def test_the_metric_is_the_mean_distance_of_all_batches(weights, heads):
+    metric = PerceptualMetrics(weights=weights, heads=heads)
+    metric.prepare(SimpleNamespace(sides=None, compared_channels=(1, 1)))
+    one, other = pair(5, 1, 64, 64)
+    for part in (slice(0, 3), slice(3, 5)):
+        metric.update({"target": other[part]}, one[part], Targets())
+    distance = read_distance(weights, heads, "x")
+    assert metric.compute() == {"perceptual/squeezenet": pytest.approx(float(distance(one, other).mean()), rel=1e-6)}
+    metric.reset()
+    there = torch.tensor([True, False, True])  # hidden partners
+    target = other[:3].where(there[:, None, None, None], torch.nan)
+    metric.update({"target": target}, one[:3], Targets())
+    metric.update({}, one[:3], Targets())
+    expected = float(distance(one[[0, 2]], other[[0, 2]]).mean())
+    assert metric.compute()["perceptual/squeezenet"] == pytest.approx(expected, rel=1e-6)
+    metric.reset()
+    assert metric.compute() == {}
+    assert metric.describe()["channel_order"] == "RGB"
+
+
+def test_the_metric_stands_beside_its_floor(configured, folders, weights, heads, tmp_path):
+    given = [f"evaluation.metrics.perceptual.{name}={path}" for name, path in (("weights", weights), ("heads", heads))]
+    small = ["data=pairs", f"data.root={folders / 'pairs'}", "data.size=32", "model.generator.depth=3", *TINY_PIX2PIX]
+    run(configured([*small, "evaluation=perceptual", *given]))
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    for name in ("val", "test", "floor"):
+        assert results[f"{name}/perceptual/squeezenet"] > 0
+    assert "LPIPS" in results["evaluation"]["test/perceptual"]["formula"]
+
+
+def test_without_its_files_the_metric_is_left_out_and_says_so(configured, folders, weights, tmp_path, capsys):
+    small = ["data=pairs", f"data.root={folders / 'pairs'}", "data.size=32", "model.generator.depth=3", *TINY_PIX2PIX]
+    run(configured([*small, "evaluation=perceptual", f"evaluation.metrics.perceptual.weights={weights}"]))
+    assert (
+        "perceptual/squeezenet is left out: evaluation.metrics.perceptual.heads is not given" in capsys.readouterr().out
+    )
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert not any("perceptual" in name for name in results)
+    assert results["evaluation"]["test/perceptual"]["left_out"].endswith("heads is not given")
+    missing = f"evaluation.metrics.perceptual.weights={tmp_path / 'none.pth'}"
+    with pytest.raises(UserError, match=r"perceptual\.weights=\S+none\.pth: no such file"):
+        run(configured([*small, "evaluation=perceptual", missing, "evaluation.metrics.perceptual.heads=x"], "other"))

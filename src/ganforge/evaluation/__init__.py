@@ -8,6 +8,7 @@ from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
 from ganforge.evaluation.paired import PairedMetrics
 from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics
+from ganforge.evaluation.perceptual import PerceptualMetrics
 from ganforge.evaluation.pixels import PixelMetrics
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "NetworkMetrics",
     "PairedMetrics",
     "PartnerMetrics",
+    "PerceptualMetrics",
     "PixelMetrics",
 ]

@@ -33,6 +33,9 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(f"head_{layer}", head)
         self.requires_grad_(False).eval()
 
+    def __deepcopy__(self, memo: dict) -> "PerceptualDistance":
+        return self  # never changed after it was loaded
+
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
         with torch.autocast(one.device.type, enabled=False):
             maps = [self.network.maps((pictures.float() + 1) * 127.5) for pictures in (one, other)]
