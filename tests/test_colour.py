@@ -46,6 +46,7 @@ def flowers(tmp_path) -> Path:
 
 
 TINY = ["model=colorize", "data=colour", "data.size=32", *TINY_PIX2PIX, "model.generator.depth=3"]
+FAST = ["trainer.max_epochs=10", "model.optimizer_g.lr=0.01", "data.n_train=8"]  # until there is some colour
 
 
 def test_the_conversions_are_those_of_scikit_image():
@@ -190,7 +191,7 @@ def test_settings_that_cannot_be_meant_are_refused(flowers, setting, value, mess
 
 @pytest.fixture
 def trained(configured, flowers, tmp_path):
-    run(configured([*TINY, f"data.root={flowers}", "trainer.max_epochs=2"]))
+    run(configured([*TINY, f"data.root={flowers}", *FAST]))
     return tmp_path / "run"
 
 
