@@ -88,14 +88,18 @@ class Run:
         drawn = sample.pictures(self._sampler, n, class_name=class_name, truncation=truncation, seed=seed)
         return np.stack(list(drawn))
 
-    def translate(self, picture: np.ndarray | str | Path, *, output: str | None = None) -> np.ndarray:
+    def translate(
+        self, picture: np.ndarray | str | Path, *, output: str | None = None, whiten: bool = False
+    ) -> np.ndarray:
         """One picture, translated at its own size: what `ganforge predict` writes.
 
         picture: a file, or an array (H, W, C): uint8 with 1 or 3 channels, for models of other bands the values of
-        these. Returns uint8 (H, W, C'), or the values of the target's bands in their own unit and type.
+        these. whiten: see `ganforge.pictures.paper.whitened`. Returns uint8 (H, W, C'), or the values of the target's
+        bands in their own unit and type.
         """
         from ganforge.commands import scenes
         from ganforge.pictures import images
+        from ganforge.pictures.paper import whitened
         from ganforge.pictures.rasters import Raster
 
         translator = self._translator(output)
@@ -111,6 +115,9 @@ class Run:
             picture = Raster(picture, translator.source.bands)
         else:
             picture = images.with_channels(picture, len(translator.bands_read))
+        if whiten:
+            require(not isinstance(picture, Raster), "whiten=True: is for drawings in grey or colour of 8 bits")
+            picture = whitened(picture)
         translated = translator.translate(picture)
         return translated.values if isinstance(translated, Raster) else translated
 

@@ -19,6 +19,7 @@ from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
 from ganforge.pictures import images, rasters
+from ganforge.pictures.paper import whitened
 from ganforge.runs.generators import check_size, load_generator
 
 _BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
@@ -38,6 +39,7 @@ def predict(
     tile: int | None = None,
     overlap: float | None = None,
     dtype: str | None = None,
+    whiten: bool = False,
     recursive: bool = False,
     skip_broken: bool = False,
     overwrite: bool = False,
@@ -45,11 +47,12 @@ def predict(
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
     direction: which output of a model that has several, such as AtoB; None for the first. tile, overlap, dtype: see
-    `Translator`. recursive: also of folders in the folders, into folders of the same names. skip_broken: pictures that
-    do not decode are left out, and said. Everything that can be wrong (a picture that does not decode, two of one name,
-    a file that is already there) raises UserError before the first picture is translated. Names are kept, unless they
-    are none for a file of `output`; formats that are read and not written (GIF) become PNG, and what they cannot hold
-    TIFF. Of several pages or frames the first is translated.
+    `Translator`. whiten: scanned drawings are given white paper first (see `whitened`). recursive: also of folders in
+    the folders, into folders of the same names. skip_broken: pictures that do not decode are left out, and said.
+    Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there) raises
+    UserError before the first picture is translated. Names are kept, unless they are none for a file of `output`;
+    formats that are read and not written (GIF) become PNG, and what they cannot hold TIFF. Of several pages or frames
+    the first is translated.
     """
     generator = load_generator(checkpoint, direction)
     translator = translator_of(
@@ -63,6 +66,12 @@ def predict(
     seen, broken = check(sources, lambda source: scenes.look(source.file, translator))
     hint = "; --skip-broken leaves them out" if seen else ""
     require(not broken or (skip_broken and bool(seen)), "; ".join(broken) + hint)
+    scene = next((source.file for source in seen if seen[source].is_scene), None)
+    require(
+        not whiten or scene is None,
+        f"--whiten: is for drawings in grey or colour of 8 bits, and {scene} is translated by windows or holds more; "
+        "leave it out",
+    )
     output = Path(output)
     files = {source: _files(output, source, seen[source].suffix, reads_networks) for source in seen}
     written = [file for targets in files.values() for file in targets]
@@ -82,7 +91,9 @@ def predict(
             progress.advance(task, count)
 
         read_networks = bonds.read_and_write if reads_networks else None
-        _translate_pictures(translator, {s: files[s] for s in seen if not seen[s].is_scene}, seen, read_networks, done)
+        ordinary = {source: files[source] for source in seen if not seen[source].is_scene}
+        clean = whitened if whiten else _as_it_is
+        _translate_pictures(translator, ordinary, seen, read_networks, done, clean)
         for source in (source for source in seen if seen[source].is_scene):
             scenes.translate(source.file, seen[source], translator, files[source][0], done)
     print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
@@ -106,11 +117,12 @@ def _translate_pictures(
     seen: Mapping[Source, Seen],
     read_networks: Callable[..., None] | None,
     done: Callable[[], None],
+    clean: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """Read, translate in batches of one size, and write at the same time."""
+    """Read, clean, translate in batches of one size, and write at the same time."""
 
     def prepare(source: Source) -> _Picture:
-        return _Picture(source, translator.prepare(images.read(source.file, len(translator.bands_read))))
+        return _Picture(source, translator.prepare(clean(images.read(source.file, len(translator.bands_read)))))
 
     def write(one: _Picture, generated: np.ndarray) -> None:
         target, *network_files = files[one.source]
@@ -136,6 +148,10 @@ def _translate_pictures(
                 done()
         for future in unwritten:
             future.result()
+
+
+def _as_it_is(picture: np.ndarray) -> np.ndarray:
+    return picture
 
 
 def _ahead(

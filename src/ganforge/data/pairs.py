@@ -98,6 +98,7 @@ class PairsData(DataModule):
         self.interpolations = {
             "source_interpolation": source_interpolation, "target_interpolation": target_interpolation
         }  # fmt: skip
+        self.source_interpolation = source_interpolation
         choices = {
             "source": (source, ("files", "sketch")),
             **{name: (value, images.INTERPOLATIONS) for name, value in self.interpolations.items()},

@@ -12,6 +12,7 @@ from ganforge.files import tensor_files
 from ganforge.files.finite import listed
 from ganforge.networks.layers import NORM_MODES
 from ganforge.pictures import colour
+from ganforge.pictures.images import INTERPOLATIONS
 from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
 
@@ -74,6 +75,7 @@ MORE = {
     "sides": lambda value: value is None or _are_sides(value),
     "colour_space": lambda value: value in (None, colour.SPACE),
     "class_names": _are_words,
+    "source_interpolation": lambda value: value in INTERPOLATIONS,
     "data_fingerprint": lambda value: isinstance(value, str),
     "initial_weights": lambda value: isinstance(value, dict),
     **dict.fromkeys(COUNTERS, is_count),

@@ -34,6 +34,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "class_names": list(data.class_names),
         "size": data.size,
         "fit_to_size": data.fit_to_size,
+        "source_interpolation": data.source_interpolation,
         "provides": sorted(data.provides),
         "config": resolved,
         "layout": LAYOUT,
