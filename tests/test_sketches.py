@@ -1,6 +1,7 @@
 """Sketch to colour: what is drawn of pictures, pairs made of them, and jitter that is the same for both halves."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 import killing
+from ganforge.commands.check import check
 from ganforge.data.pairs import PairsData
 from ganforge.errors import UserError
 from ganforge.experiment import run
@@ -196,3 +198,22 @@ def test_real_drawings_become_lines():
         shares.append(ink.mean())
         darker.append(picture.mean(axis=2)[ink].mean() < picture.mean(axis=2)[~ink].mean())
     assert min(shares) > 0.01 and max(shares) < 0.3 and np.mean(darker) > 0.9
+
+
+def test_check_looks_at_pictures_and_their_sketches(pictures, tmp_path, monkeypatch, capsys):
+    """A copy in another split is found, and a sketch is no grey picture among colour."""
+    monkeypatch.chdir(tmp_path)
+    settings = ["data=pairs", "data.source=sketch", f"data.root={pictures}", "data.size=32"]
+    check(settings, overwrite=True)
+    assert "wrong" not in capsys.readouterr().out
+    sheet = np.asarray(Image.open("lightning_logs/checks/pictures.png"))
+    first = sheet[2:130, 2:130].reshape(-1, 3)
+    assert np.ptp(first, axis=1).max() == 0 and (first == 255).mean() > 0.4  # left: lines on white
+    assert np.ptp(sheet[2:130, 132:260].reshape(-1, 3), axis=1).max() > 100  # right: the picture
+    (pictures / "val").mkdir()
+    (pictures / "train").mkdir()
+    for path in pictures.glob("*.png"):
+        path.rename(pictures / "train" / path.name)
+    shutil.copy(pictures / "train/3.png", pictures / "val/3.png")
+    with pytest.raises(UserError, match="would be wrong: 1 × the same in training and val"):
+        check(settings, overwrite=True)
