@@ -17,6 +17,7 @@ from ganforge.cli import main
 from ganforge.errors import UserError
 from ganforge.report import curves
 from ganforge.report import page as report
+from ganforge.runs import summary
 from ganforge.runs.folder import is_run
 
 EVIL = "name=<script>alert(1)</script>"
@@ -162,6 +163,80 @@ def test_pictures_are_the_files_and_the_newest_grid(tmp_path, page):
     assert [base64.b64decode(src.split(",")[1]) for src in shown] == [
         (run / "samples" / name).read_bytes() for name in names
     ]
+
+
+def with_cases(run: Path, **changes) -> dict:
+    """A run whose test kept two pictures; returns what it says of them, with changes of the first."""
+    (run / "samples/test").mkdir(exist_ok=True)
+    cases = []
+    for place, name in enumerate(("b.png", "<b>a</b>.png"), 1):
+        shades = np.full((40, 4 * 40, 3), 60 * place, dtype=np.uint8)
+        Image.fromarray(shades).save(run / f"samples/test/test_worst_{place}.png")
+        cases.append({"picture": f"test_worst_{place}.png", "name": name, "index": place, "l1": 0.5 / place})
+    cases[0] |= changes
+    said = {
+        "measure": "l1", "better": "min", "columns": ["source", "result", "target"], "folder": "/",
+        "difference": "result and target", "largest_difference": 0.75, "worst": cases, "first": cases[1:],
+    }  # fmt: skip
+    results = {**RESULTS, "floor/l1": 0.5, "floor/psnr": 7.0, "ceiling/l1": 0.05, "baseline/grey/psnr": 9.0}
+    (run / "results.json").write_text(json.dumps({**results, "evaluation": {"test/worst": said}}))
+    return said
+
+
+def test_translations_are_shown_with_names_numbers_and_what_they_lie_between(tmp_path, page):
+    run = make(tmp_path / "run")
+    with_cases(run)
+    found = page(run)
+    assert found.tables[0] == [
+        ["", "floor", "grey", "result", "final", "ceiling", "better"],
+        ["l1", "0.5000", "-", "0.1235 [0.1000, 0.1500]", "0.2345", "0.0500", "lower"],
+        ["psnr", "7.0000", "9.0000", "18.2500", "17.5000", "-", "higher"],
+        ["lost", "-", "-", "-", "-", "-", ""],
+    ]
+    text = found.text
+    assert text.index("Results") < text.index("Translations") < text.index("Pictures")
+    for said in (
+        "test: the worst by l1, lower is better", "1. b.png: l1 0.5", "2. <b>a</b>.png: l1 0.25",
+        "absolute difference of result and target, from 0 (black) to 0.75 (light)", "test: the first, as they come",
+        "worst of test by l1: b.png (0.5), <b>a</b>.png (0.25)",
+    ):  # fmt: skip
+        assert said in text
+    shown = [base64.b64decode(src.split(",")[1]) for src in found.attributes("img", "src")]
+    for place in (1, 2):
+        assert (run / f"samples/test/test_worst_{place}.png").read_bytes() in shown
+    many = page(tmp_path)  # beside other runs
+    assert "1. b.png: l1 0.5" in many.text and "as they come" not in many.text
+
+
+def test_a_number_that_is_no_better_than_the_floor_is_marked():
+    results = {"test/l1": 0.5, "floor/l1": 0.4, "test/ssim": 0.6, "floor/ssim": 0.5, "test/swd": 1.0, "floor/swd": 1.0}
+    [table] = summary.of(results, ["test"])
+    marked = "lower (no better than the floor)"
+    assert [row[-1] for row in table.rows] == [marked, "higher", marked]
+
+
+WILD = [None, True, [], {}, "x", -1, 2**64, 1e308, "../../outside.png", "/etc/passwd", "9" * 400, "a\x1b[2Jb\u202e.png"]
+
+
+@pytest.mark.parametrize("value", WILD, ids=repr)
+def test_wild_entries_of_someone_else_are_data(tmp_path, page, value):
+    run = make(tmp_path / "run")
+    Image.fromarray(np.zeros((9, 9, 3), dtype=np.uint8)).save(tmp_path / "outside.png")
+    outside = base64.b64encode((tmp_path / "outside.png").read_bytes()).decode()
+    (run / "samples/test").mkdir()
+    (run / "samples/test/link.png").symlink_to(tmp_path / "outside.png")
+    (run / "samples/outside.png").symlink_to(tmp_path / "outside.png")
+    said = with_cases(run)
+    broken = [with_cases(run, **{key: value}) for key in ("picture", "name", "index", "l1")]
+    broken += [{**said, key: value} for key in said] + [value]
+    broken += [with_cases(run, picture=name) for name in ("link.png", "../outside.png", "..", "test_worst_1.png/x")]
+    for number, own in enumerate(broken):
+        name = "test/worst" if number % 5 else f"<script>{value}/worst"
+        (run / "results.json").write_text(json.dumps({**RESULTS, "floor/l1": value, "evaluation": {name: own}}))
+        shown = page(run if number % 7 else tmp_path)
+        assert outside not in "".join(shown.attributes("img", "src"))
+        assert not {"\x1b", "\u202e"} & set(shown.text) and "9" * 350 not in shown.text
+        assert all("outside" not in script and "<script>" not in script for script in shown.scripts)
 
 
 def test_nothing_comes_from_outside(tmp_path):

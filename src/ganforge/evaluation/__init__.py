@@ -7,7 +7,7 @@ from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
 from ganforge.evaluation.paired import PairedMetrics
-from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics
+from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics, RoundTrip
 from ganforge.evaluation.perceptual import PerceptualMetrics
 from ganforge.evaluation.pixels import PixelMetrics
 
@@ -26,4 +26,5 @@ __all__ = [
     "PartnerMetrics",
     "PerceptualMetrics",
     "PixelMetrics",
+    "RoundTrip",
 ]

@@ -30,6 +30,7 @@ def of_run(run: Run, small: bool = False) -> dict[str, Any]:
     groups = ("experiment", "model", "data")
     found = {
         "results": _results(run),
+        "translations": pictures.of_test(run, small),
         "pictures": pictures.of_run(run, small),
         "curves": figures.panels(run, small),
         "settings": _settings(run),

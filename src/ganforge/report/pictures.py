@@ -11,12 +11,16 @@ from PIL import Image
 
 from ganforge.errors import require
 from ganforge.files import untrusted
-from ganforge.runs.folder import Run
+from ganforge.files.untrusted import shortened
+from ganforge.runs.folder import Run, is_number
 
 WIDTH_OF_JOB = 720  # px; pictures of one of many runs are made this small
 WIDTH_OF_THUMBNAIL = 240  # px
 MOST_BYTES = 64_000_000  # of a picture
 MOST_PIXELS = 64_000_000
+TEST_PICTURES = "samples/test"  # where a run writes those of its test
+MOST_SETS, MOST_CASES = 8, 64  # test sets, and pictures of each that are shown
+FEW_CASES = 3  # of one of many runs
 KINDS = {"PNG": "image/png", "GIF": "image/gif", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
@@ -24,23 +28,63 @@ def of_run(run: Run, small: bool) -> list[dict[str, Any]]:
     """The newest grid and what was drawn at the end; small: only what fits among many runs."""
     last = last_grid(run)
     data = run.config.get("data")
-    paired = isinstance(data, dict) and "source_channels" in data
-    both_ways = isinstance(run.config.get("model"), dict) and "b_to_a" in run.config["model"]
+    translates = isinstance(data, dict) and "source_channels" in data
     kept = []  # name, caption, px that it may be wide
     if last is not None:
         seen = re.search(r"\d+", last)
-        said = "source, generated, target" if paired else "drawn from the same noise each time"
-        said = "A, A to B, A to B to A, B, B to A, B to A to B" if both_ways else said
+        said = "the same validation pictures" if translates else "drawn from the same noise each time"
         kept.append((last, f"after {int(seen[0]):,} images: {said}" if seen else said, 640))
     if not small:
         kept.append(("samples/evolution.gif", "at each validation, from the first to the last", 512))
-    said = "from the first validation to the last"
-    translated = f"source, then generated {said}{'' if both_ways else ', then target'}"
-    kept.append(("samples/evolution.png", translated if paired else said, 1280))
+    kept.append(("samples/evolution.png", "from the first validation to the last, after so many images", 1280))
     if not small:
         said = "samples that are nearest to a training picture (left), and these training pictures"
         kept.append(("samples/nearest.png", said, 640))
     return [_framed(run, *picture, small) for picture in kept if os.path.lexists(run.folder / picture[0])]
+
+
+def of_test(run: Run, small: bool) -> list[dict[str, Any]]:
+    """Translations of each test set, the worst and then the first, as groups: title, note, pictures.
+
+    What results.json says of them is someone else's: names are shown, and never lead out of the run's own folder.
+    """
+    evaluation = run.results.get("evaluation")
+    found = evaluation.items() if isinstance(evaluation, dict) else ()
+    sets = [(name, said) for name, said in found if name.endswith("/worst") and isinstance(said, dict)][:MOST_SETS]
+    return [group for name, said in sets for group in _groups(run, name.removesuffix("/worst"), said, small)]
+
+
+def _groups(run: Run, name: str, said: dict[str, Any], small: bool) -> list[dict[str, Any]]:
+    if "none" in said:
+        return [{"title": f"{name}: the worst", "note": shortened(said["none"]), "pictures": []}]
+    measure, largest = shortened(said.get("measure")), said.get("largest_difference")
+    better = {"min": ", lower is better", "max": ", higher is better"}.get(str(said.get("better")), "")
+    columns = said.get("columns")
+    note = " | ".join(shortened(column) for column in columns[:MOST_SETS]) if isinstance(columns, list) else ""
+    if is_number(largest):
+        compared = shortened(said.get("difference"))
+        note += f" | absolute difference of {compared}, from 0 (black) to {largest:.3g} (light) of the range of values"
+    titles = {"worst": f"{name}: the worst by {measure}{better}", "first": f"{name}: the first, as they come"}
+    groups = []
+    for kind, title in titles.items():
+        cases = said.get(kind)
+        cases = [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
+        shown = cases[: (FEW_CASES if kind == "worst" else 0) if small else MOST_CASES]
+        if shown:
+            pictures = [_case(run, case, place, small) for place, case in enumerate(shown, 1)]
+            groups.append({"title": title, "note": note, "pictures": pictures})
+    return groups
+
+
+def _case(run: Run, case: dict[str, Any], place: int, small: bool) -> dict[str, Any]:
+    """A translation, under what it is called and what it scores."""
+    numbers = [f"{shortened(name)} {value:.4g}" for name, value in case.items() if is_number(value) and name != "index"]
+    caption = f"{shortened(case.get('name'))}: {', '.join(numbers[:MOST_SETS])}"
+    file = case.get("picture")
+    if not isinstance(file, str) or not re.fullmatch(r"[\w-]{1,100}\.png", file, re.ASCII):
+        return {"error": f"{caption}: {shortened(file)} is no picture of the test"}
+    framed = _framed(run, f"{TEST_PICTURES}/{file}", caption, 900, small, reduce=1400)
+    return framed if framed["error"] else {**framed, "name": f"{place}."}
 
 
 def thumbnail(run: Run) -> dict[str, Any] | None:
@@ -58,10 +102,10 @@ def last_grid(run: Run) -> str | None:
     return f"samples/{found[-1]}" if found else None
 
 
-def _framed(run: Run, name: str, caption: str, width: int, small: bool) -> dict[str, Any]:
+def _framed(run: Run, name: str, caption: str, width: int, small: bool, reduce: int | None = None) -> dict[str, Any]:
     """A picture that a click shows in full where it is larger, or the `error` of one that cannot be read."""
     try:
-        picture = read(run, name, caption, width, WIDTH_OF_JOB if small else None)
+        picture = read(run, name, caption, width, WIDTH_OF_JOB if small else reduce)
         return {"error": None, "name": name.removeprefix("samples/"), **picture}
     except Exception as error:  # whatever stands in a file
         return {"error": f"{name} cannot be read ({error})"}

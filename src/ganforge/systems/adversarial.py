@@ -21,7 +21,7 @@ from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.systems import nonfinite, saved
-from ganforge.systems.batches import Batch, Images, Terms, channels_last, detached, length
+from ganforge.systems.batches import Batch, Images, channels_last, detached, length
 from ganforge.systems.rows import Rows
 
 _DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
@@ -101,14 +101,22 @@ class Adversarial(pl.LightningModule):
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
 
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """The pictures (B, C, H, W) side by side in a sample grid, one row an item; of GANs from noise those alone."""
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """The pictures (B, C, H, W) side by side in a sample grid, one row an item, by the names of their columns.
+
+        Of translations the source is the first and the result the second; of GANs from noise there is the result alone.
+        The batch may be one of the validation or of a test set.
+        """
         if "source" not in batch:
-            return [generated]
+            return {"result": generated}
         data = self.trainer.datamodule
         batch, generated = data.compared(batch, generated)
-        shown = (("source", batch["source"]), ("target", generated), ("target", batch["target"]))
-        return [data.view(side, images) for side, images in shown]
+        shown = {"source": data.view("source", batch["source"]), "result": data.view("target", generated)}
+        return {**shown, "target": data.view("target", batch["target"])} if "target" in batch else shown
+
+    def round_trip(self, batch: Batch, generated: Tensor) -> Tensor | None:
+        """The translations of a test batch translated back, which should be its sources; None without a way back."""
+        return None
 
     def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
@@ -145,11 +153,11 @@ class Adversarial(pl.LightningModule):
         batches, self._window = self._window, []
         self.turns += 1
         moving = [player for player in self.players if self.turns % player.every == 0]
-        before = self._statistics() if self.on_nonfinite == "skip" else []
+        before = nonfinite.statistics(self) if self.on_nonfinite == "skip" else []
         images = [self._shared_images(batch, moving, only=len(batches) == 1) for batch in batches]
         for player in moving:
             bad = self._move(player, batches, images)
-            _restore(before, bad)
+            nonfinite.restore(before, bad)
             self._update_averages(player, sum(map(length, batches)) * self.trainer.world_size * player.every)
         if self._scaler is not None:
             self._scaler.update()  # once for all: its state counts iterations
@@ -191,7 +199,7 @@ class Adversarial(pl.LightningModule):
                     means[name] = means.get(name, 0) + term.detach().float() * share
         parameters = self.parameters_of(player)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        _tell_all_ranks(gradients, means)
+        nonfinite.tell_all_ranks(gradients, means)
         getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer.optimizer)
@@ -229,10 +237,6 @@ class Adversarial(pl.LightningModule):
             average = getattr(self, f"{name}_ema", None)
             if average is not None:
                 ema.update(average, getattr(self, name), self.ema_half_life, images, self.images_seen)
-
-    def _statistics(self) -> list[tuple[Tensor, Tensor]]:
-        """Statistics and the like, and what they are now."""
-        return [(buffer, buffer.clone()) for buffer in self.buffers() if buffer.is_floating_point()]
 
     def _optimizer(self, player: Player) -> Any:
         """Lightning's wrapper, which counts steps and knows the precision."""
@@ -329,21 +333,6 @@ class Adversarial(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = saved.load(self, checkpoint)
-
-
-def _tell_all_ranks(gradients: list[Tensor], terms: Terms) -> None:
-    """Make the first gradient NaN where a term is not finite: the mean of the gradients tells it to every rank, which
-    all leave the update out alike, without an exchange of their own.
-    """
-    gradients[0].add_(sum(terms.values()) * 0)
-
-
-@torch.no_grad()
-def _restore(before: Iterable[tuple[Tensor, Tensor]], bad: Tensor) -> None:
-    """Give buffers their former values where an update was left out: they have seen it too."""
-    for buffer, value in before:
-        # As data: the generator's backward, still to come, is not disturbed.
-        buffer.data.copy_(torch.where(bad > 0, value, buffer))
 
 
 def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:
