@@ -1,6 +1,7 @@
 """The same trainings in one process and in two, for test_distributed.py: [torchrun] two_processes.py FOLDER."""
 
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.game.penalties import Penalties
 from ganforge.game.schedules import ConstantThenLinear
+from ganforge.game.terms import FeatureMatching, Perceptual
 from ganforge.hardware import choice as hardware
+from ganforge.networks import MultiScalePatchGAN
+from ganforge.networks.squeezenet import SqueezeNet
 from ganforge.systems import Adversarial
 from test_adversarial import pix2pix
 from test_cut import cut
@@ -31,6 +35,20 @@ SGD = partial(torch.optim.SGD, lr=1e-3)
 PLAIN = {"norm": "none"}
 DECAY = ConstantThenLinear(decay_from=0.5)
 
+
+def with_terms() -> Adversarial:
+    """pix2pix with two scales and every further term, a frozen network of random weights among them."""
+    torch.manual_seed(3)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(SqueezeNet(bgr=False).state_dict(), Path(folder) / "squeezenet.pth")
+        terms = {
+            "feature_matching": FeatureMatching(),
+            "perceptual": Perceptual(weights=Path(folder) / "squeezenet.pth"),
+        }
+    critic = MultiScalePatchGAN(in_channels=2, scales=2, base_channels=4, layers=2, norm="none")
+    return pix2pix("none", SGD, discriminator=critic, terms=terms)
+
+
 # name -> (system, the data set's class); what each shares over the processes beside the gradients.
 CASES = {
     "pix2pix": (partial(pix2pix, "none", ADAM, ema_half_life=20, schedule_g=DECAY), TinyPairs),
@@ -41,6 +59,7 @@ CASES = {
         partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, accumulate=3, clip_d=0.5),
         TinyImages,
     ),
+    "pix2pix_terms": (with_terms, TinyPairs),
     # Each process has its own pools: with them two are not like one. Instance norm lets rounding errors grow.
     "cyclegan": (
         partial(cyclegan, norm="none", pool_size=0, ema_half_life=20, optimizer_g=SGD, optimizer_d=SGD),

@@ -96,16 +96,19 @@ class Run:
         output: str | None = None,
         to: str | None = None,
         attributes: Mapping[str, bool] | None = None,
+        whiten: bool = False,
     ) -> np.ndarray:
         """One picture, translated at its own size: what `ganforge predict` writes.
 
         picture: a file, or an array (H, W, C): uint8 with 1 or 3 channels, for models of other bands the values of
         these. to: of a model of many domains, to which. attributes: of one of attributes, those to have and not to
-        have, such as {"Smiling": True}; those that are not given stay as the model sees them in the picture. Returns
-        uint8 (H, W, C'), or the values of the target's bands in their own unit and type.
+        have, such as {"Smiling": True}; those that are not given stay as the model sees them in the picture. whiten:
+        see `ganforge.pictures.paper.whitened`. Returns uint8 (H, W, C'), or the values of the target's bands in their
+        own unit and type.
         """
         from ganforge.commands import scenes
         from ganforge.pictures import images
+        from ganforge.pictures.paper import whitened
         from ganforge.pictures.rasters import Raster
 
         translator = self._translator(output, to, tuple((attributes or {}).items()))
@@ -121,6 +124,9 @@ class Run:
             picture = Raster(picture, translator.source.bands)
         else:
             picture = images.with_channels(picture, len(translator.bands_read))
+        if whiten:
+            require(not isinstance(picture, Raster), "whiten=True: is for drawings in grey or colour of 8 bits")
+            picture = whitened(picture)
         translated = translator.translate(picture)
         return translated.values if isinstance(translated, Raster) else translated
 

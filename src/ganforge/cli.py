@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         "--overlap", type=float, metavar="F", help="share of a tile that the next has too (default 0.5)"
     )
     predict.add_argument("--dtype", metavar="D", help="uint8, uint16, int16 or float32; default: that of the targets")
+    predict.add_argument(
+        "--whiten", action="store_true", help="drawings that were scanned or photographed get white paper first"
+    )
     predict.add_argument("--recursive", action="store_true", help="also the pictures in folders of the folders")
     predict.add_argument("--skip-broken", action="store_true", help="leave out what does not decode, and say so")
     predict.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")

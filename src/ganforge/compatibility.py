@@ -97,6 +97,8 @@ def check_logits(model: Adversarial, data: DataModule) -> None:
     if isinstance(model, Pix2Pix):
         pair = torch.empty(data.batch_size, sum(data.channels.values()), data.size, data.size, device="meta")
         _shape_of_logits(model.discriminator, pair)
+        for term in model.terms.values():
+            term.check(model.discriminator, data)
     if not isinstance(model, LatentGAN):
         return
     images = torch.empty(2, data.channels["channels"], data.size, data.size, device="meta")
@@ -115,14 +117,15 @@ def _shape_of_logits(network: nn.Module, *inputs: Tensor | None) -> tuple[int, .
     """What a discriminator returns for inputs of these shapes; None where that cannot be said without numbers."""
     try:
         weights = {name: value.to("meta") for name, value in network.state_dict().items()}
-        return tuple(functional_call(network, weights, inputs).shape)
+        logits = functional_call(network, weights, inputs)
+        return tuple((logits[0] if isinstance(logits, tuple) else logits).shape)
     except NotImplementedError:  # an operation that needs numbers
         return None
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         size = "×".join(map(str, inputs[0].shape[2:]))
         raise UserError(
             f"model.discriminator: {type(network).__name__} takes no such pictures or classes ({first_line(error)}), "
-            f"as those of {size} px; a larger data.size, or fewer layers, may help"
+            f"as those of {size} px; a larger data.size, or fewer layers or scales, may help"
         ) from error
 
 

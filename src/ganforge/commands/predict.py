@@ -19,6 +19,7 @@ from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
 from ganforge.pictures import images, rasters
+from ganforge.pictures.paper import whitened
 from ganforge.runs.generators import Generator, asked, check_size, load_generator
 
 _BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
@@ -40,6 +41,7 @@ def predict(
     tile: int | None = None,
     overlap: float | None = None,
     dtype: str | None = None,
+    whiten: bool = False,
     recursive: bool = False,
     skip_broken: bool = False,
     overwrite: bool = False,
@@ -48,12 +50,12 @@ def predict(
 
     direction: which output of a model that has several, such as AtoB; None for the first. to, settings: what a model of
     many domains is asked for, as `ganforge.runs.generators.asked` takes it, settings as NAME=1 or NAME=0; with
-    to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype: see
-    `Translator`. recursive: also of folders in the folders, into folders of the same names. skip_broken: pictures that
-    do not decode are left out, and said. Everything that can be wrong (a picture that does not decode, two of one name,
-    a file that is already there) raises UserError before the first picture is translated. Names are kept, unless they
-    are none for a file of `output`; formats that are read and not written (GIF) become PNG, and what they cannot hold
-    TIFF. Of several pages or frames the first is translated.
+    to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype: see `Translator`. whiten:
+    scanned drawings are given white paper first (see `whitened`). recursive: also of folders in the folders, into
+    folders of the same names. skip_broken: pictures that do not decode are left out, and said. Everything that can be
+    wrong (a picture that does not decode, two of one name, a file that is already there) raises UserError before the
+    first picture is translated. Names are kept, unless they are none for a file of `output`; formats that are read and
+    not written (GIF) become PNG, and what they cannot hold TIFF. Of several pages or frames the first is translated.
     """
     generator = load_generator(checkpoint, direction)
     options = {"norm_mode": norm_mode, "full_size": full_size, "tile": tile, "overlap": overlap, "dtype": dtype}
@@ -67,6 +69,12 @@ def predict(
     seen, broken = check(sources, lambda source: scenes.look(source.file, translator))
     hint = "; --skip-broken leaves them out" if seen else ""
     require(not broken or (skip_broken and bool(seen)), "; ".join(broken) + hint)
+    scene = next((source.file for source in seen if seen[source].is_scene), None)
+    require(
+        not whiten or scene is None,
+        f"--whiten: is for drawings in grey or colour of 8 bits, and {scene} is translated by windows or holds more; "
+        "leave it out",
+    )
     output = Path(output)
     files = {
         end: {source: _files(output, source, end, seen[source].suffix, reads_networks) for source in seen}
@@ -90,9 +98,10 @@ def predict(
             progress.advance(task, count)
 
         read_networks = bonds.read_and_write if reads_networks else None
+        clean = whitened if whiten else _as_it_is
         for end, own in asked_for.items():
             plain = {source: files[end][source] for source in seen if not seen[source].is_scene}
-            _translate_pictures(own, plain, seen, read_networks, done)
+            _translate_pictures(own, plain, seen, read_networks, done, clean)
             for source in (source for source in seen if seen[source].is_scene):
                 scenes.translate(source.file, seen[source], own, files[end][source][0], done)
     print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
@@ -130,11 +139,12 @@ def _translate_pictures(
     seen: Mapping[Source, Seen],
     read_networks: Callable[..., None] | None,
     done: Callable[[], None],
+    clean: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """Read, translate in batches of one size, and write at the same time."""
+    """Read, clean, translate in batches of one size, and write at the same time."""
 
     def prepare(source: Source) -> _Picture:
-        return _Picture(source, translator.prepare(images.read(source.file, len(translator.bands_read))))
+        return _Picture(source, translator.prepare(clean(images.read(source.file, len(translator.bands_read)))))
 
     def write(one: _Picture, generated: np.ndarray) -> None:
         target, *network_files = files[one.source]
@@ -160,6 +170,10 @@ def _translate_pictures(
                 done()
         for future in unwritten:
             future.result()
+
+
+def _as_it_is(picture: np.ndarray) -> np.ndarray:
+    return picture
 
 
 def _ahead(

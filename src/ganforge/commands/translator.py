@@ -305,13 +305,14 @@ def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:
     As in training: squashed to the square; or, for drawings, in proportion, with white paper added to the square.
     """
     size = card["size"]
+    interpolation = card.get("source_interpolation", "bicubic")
     if card["fit_to_size"] != "pad":
-        return images.resize(picture, (size, size)), (size, size)
+        return images.resize(picture, (size, size), interpolation), (size, size)
     height, width = picture.shape[:2]
     factor = size / max(height, width)
     covered = (max(1, round(height * factor)), max(1, round(width * factor)))
     page = np.full((size, size, picture.shape[2]), 255, dtype=np.uint8)
-    page[: covered[0], : covered[1]] = images.resize(picture, covered)
+    page[: covered[0], : covered[1]] = images.resize(picture, covered, interpolation)
     return page, covered
 
 

@@ -257,13 +257,13 @@ class _PairReader:
         self.sides: Sides = find_sides(pairs, direction=data.direction, channels=data.asked_channels, bands=data.bands)[
             0
         ]
-        readings = self.sides.readings
+        readings, self.sketch = self.sides.readings, data.sketch
         self.exchangeable = len({(own.channels, own.bands, own.dtype) for own in readings.values()}) == 1
         self.exchangeable &= data.layout != "bands"
         self.kept_at_scale = data.measured is not None
 
     def coloured(self, side: int) -> bool:
-        return self.sides.readings[SIDES[side]].channels == 3
+        return self.sides.readings[SIDES[side]].channels == 3 and (side == 1 or self.sketch is None)
 
     def mode(self, path: Path) -> str:
         header = self.sides.headers.get(path)
@@ -286,6 +286,9 @@ class _PairReader:
             found.append((reading.read(path, window), reading.bands))
         if faults:
             raise UserError("\n".join(faults))
+        if self.sketch is not None:
+            (picture, _), _ = found[1]
+            found[0] = (self.sketch(picture), None), ("grey",)
         if pair.side_by_side:
             width = found[0][0][0].shape[1]
             if width % 2:

@@ -84,6 +84,8 @@ class DataModule(pl.LightningDataModule):
     # How a picture of another size is brought to the model's at prediction: "squash" (as in training), or "pad"; "crop"
     # where training cut its pictures at their own scale.
     fit_to_size = "squash"
+    # How pictures are resized to it, one of `images.INTERPOLATIONS`.
+    source_interpolation = "bicubic"
     # What the numbers of "source" and "target" mean; None where they are 8 bits of ordinary pictures.
     sides: Mapping[str, Side] | None = None
     # `ganforge.pictures.colour.SPACE`, where "source" is lightness and "target" colour; None where they are pictures.

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ganforge.errors import require
 from ganforge.pictures import images
 from ganforge.pictures.normalization import KINDS
 from ganforge.pictures.sides import Side
+from ganforge.pictures.sketches import XDoG
 from ganforge.pictures.tensors import from_unit
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,11 @@ _LARGEST_AUTO = 256  # px a side, where no size is given
 class PairsData(DataModule):
     """Pairs of pictures from a folder, in the batches of pix2pix: {"source", "target", "index"}.
 
+    source: "files"; or "sketch" for a folder of pictures alone: each is a target, and its source is drawn from it by
+    `sketch` (`XDoG` for None). Layout, direction and naming then say nothing.
     See `find_pairs` for layout, `find_splits` for split, val_fraction, test_fraction and split_seed, `Naming` for
-    source_dir to target_suffix, `load_pair` for direction and `Pairs` for load_size and flip.
+    source_dir to target_suffix, `load_pair` for direction, `Pairs` for load_size and flip, `images.resize` for
+    source_interpolation and target_interpolation.
 
     n_train, n_val, n_test: only the first n pairs of each split; None for all.
     cache_bytes: pairs are kept decoded in the memory of each process that trains if all of them fit into this many
@@ -50,6 +54,8 @@ class PairsData(DataModule):
         self,
         *,
         root: str | Path,
+        source: str = "files",
+        sketch: Callable[[np.ndarray], np.ndarray] | None = None,
         layout: str = "auto",
         direction: str = "AtoB",
         split: str = "auto",
@@ -64,6 +70,8 @@ class PairsData(DataModule):
         load_size: int | None = None,
         crop: bool | str | None = "auto",
         flip: bool = True,
+        source_interpolation: str = "bicubic",
+        target_interpolation: str = "bicubic",
         n_train: int | None = None,
         n_val: int | None = None,
         n_test: int | None = None,
@@ -87,7 +95,13 @@ class PairsData(DataModule):
         self.asked_channels = {"source": source_channels, "target": target_channels}
         self.bands = {"source": source_bands, "target": target_bands}
         self.kinds = {"source": source_normalization or "auto", "target": target_normalization or "auto"}
+        self.interpolations = {
+            "source_interpolation": source_interpolation, "target_interpolation": target_interpolation
+        }  # fmt: skip
+        self.source_interpolation = source_interpolation
         choices = {
+            "source": (source, ("files", "sketch")),
+            **{name: (value, images.INTERPOLATIONS) for name, value in self.interpolations.items()},
             "layout": (layout, ("auto", *LAYOUTS)),
             "direction": (direction, DIRECTIONS),
             "split": (split, SPLITS),
@@ -125,7 +139,9 @@ class PairsData(DataModule):
         )
         require(source_dir != target_dir, f"data.source_dir={source_dir} equals data.target_dir; they must differ")
         self.root = Path(root).expanduser()
-        self.layout, self.split, self.direction = layout, split, direction
+        self.sketch = (sketch or XDoG()) if source == "sketch" else None
+        # A picture that is drawn from is one file for both sides, whole, as files of bands are.
+        self.layout, self.split, self.direction = "bands" if self.sketch else layout, split, direction
         self.naming = Naming(source_dir, target_dir, source_suffix, target_suffix)
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
         self.load_size, self.flip, self.cache_bytes = load_size, flip, cache_bytes
@@ -165,6 +181,11 @@ class PairsData(DataModule):
         files, are_ordinary = self._files
         if are_ordinary and set(self.kinds.values()) <= {"auto", "range"} and self.crop is not True:
             return None
+        require(
+            self.sketch is None,
+            f"data.source=sketch: draws from pictures of 8 bits, grey or RGB, but those in {self.root} hold other "
+            "bands or depths, or data.crop or a normalization treats them so; convert them, or leave these auto",
+        )
         require(
             self.crop is not False,
             f"data.crop=false: pictures in {self.root} hold bands or depths whose values would be changed; they are "
@@ -232,6 +253,8 @@ class PairsData(DataModule):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided on the user's behalf: layout, missing splits, bands; and what is unusual in the values."""
+        if self.sketch is not None:
+            return (*self.splits.notes, f"every picture is a target, and its source a sketch drawn by {self.sketch}")
         return self.splits.notes if self.measured is None else (*self.splits.notes, *self.measured.notes)
 
     def view(self, side: str, pictures: Tensor) -> Tensor:
@@ -255,6 +278,8 @@ class PairsData(DataModule):
                 flip=self.flip,
                 augment=name == "train",
                 seed=self.seed,
+                sketch=self.sketch,
+                **self.interpolations,
                 cache=kept,
             )
             for name, own in self.pairs.items()
@@ -287,6 +312,7 @@ class PairsData(DataModule):
             direction=self.direction,
             augment=False,
             seed=self.seed,
+            **self.interpolations,
             # Decoded for training, pictures are larger.
             cache=dataset.cache if dataset.edge == self.size else None,
         )

@@ -1,6 +1,6 @@
 """Pairs of ordinary pictures, resized to a square, cropped and flipped alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ class Pairs(Dataset):
     The index is virtual: its file is index % len(self), its randomness np.random.default_rng([seed, index]), so a
     sample depends on neither workers nor order. "index" is returned as it was given.
 
+    source_interpolation, target_interpolation: see `images.resize`. sketch: uint8 (H, W, C) -> (H, W, 1); the source is
+    then drawn from the target, at the size that samples are cut from, so that no line is lost by resizing.
+
     cache: pairs decoded and resized by `fit`; whatever it lacks is read from its files.
     """
 
@@ -36,6 +39,9 @@ class Pairs(Dataset):
         flip: bool = True,
         augment: bool,
         seed: int,
+        source_interpolation: str = "bicubic",
+        target_interpolation: str = "bicubic",
+        sketch: Callable[[np.ndarray], np.ndarray] | None = None,
         cache: Mapping[Pair, tuple[np.ndarray, np.ndarray]] | None = None,
     ):
         load_size = default_load_size(size) if load_size is None else load_size
@@ -46,6 +52,8 @@ class Pairs(Dataset):
         self.edge = load_size if augment else size
         self.channels = {"source_channels": source_channels, "target_channels": target_channels}
         self.direction, self.flip, self.augment, self.seed = direction, flip, augment, seed
+        self.source_interpolation, self.target_interpolation = source_interpolation, target_interpolation
+        self.sketch = sketch
         self.cache = {} if cache is None else cache
 
     def __len__(self) -> int:
@@ -77,7 +85,10 @@ class Pairs(Dataset):
     def fit(self, source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Resize uint8 (H, W, C) pictures to the square from which samples are cut."""
         square = (self.edge, self.edge)
-        return images.resize(source, square), images.resize(target, square)
+        target = images.resize(target, square, self.target_interpolation)
+        if self.sketch is not None:
+            return images.with_channels(self.sketch(target), self.channels["source_channels"]), target
+        return images.resize(source, square, self.source_interpolation), target
 
 
 def default_load_size(size: int) -> int:

@@ -9,6 +9,7 @@ from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
 from ganforge.evaluation.paired import PairedMetrics
 from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics, RoundTrip
+from ganforge.evaluation.perceptual import PerceptualMetrics
 from ganforge.evaluation.pixels import PixelMetrics
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "NetworkMetrics",
     "PairedMetrics",
     "PartnerMetrics",
+    "PerceptualMetrics",
     "PixelMetrics",
     "RoundTrip",
 ]

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation.extractor import load_extractor, read_tensors, weights_hash
-from ganforge.evaluation.squeezenet import is_squeezenet, load_squeezenet
 from ganforge.files.folders import open_file, remove_abandoned, replace
+from ganforge.networks.squeezenet import is_squeezenet, load_squeezenet
 
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
 INCEPTION_LAYERS = ("2048", "logits_unbiased")  # its defaults for FID and KID, and for the Inception Score

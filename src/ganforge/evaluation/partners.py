@@ -47,7 +47,7 @@ class PartnerMetrics(PairedMetrics):
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, C, H, W) in [-1, 1], of the batch's pictures; "target" is NaN where there is no partner."""
-        there = _with_partner(batch)
+        there = with_partner(batch)
         self.partners.update(0 if there is None else there.sum())
         nothing = generated.new_full((len(generated),), torch.nan, dtype=torch.float32)
         # Of data without any partners another metric may score the pictures.
@@ -120,7 +120,7 @@ class HistogramMatching(nn.Module):
                 self._levels[id(data.sets[name])] = _cumulative(data.real(data.training_split(name)))
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
-        there = _with_partner(batch)
+        there = with_partner(batch)
         self.partners.update(0 if there is None else there.sum())
         if there is None:
             return
@@ -137,8 +137,8 @@ class HistogramMatching(nn.Module):
         self.partners.reset()
 
 
-def _with_partner(batch: dict[str, Tensor]) -> Tensor | None:
-    """bool (B,), or None where no picture of the batch has one."""
+def with_partner(batch: dict[str, Tensor]) -> Tensor | None:
+    """bool (B,): which pictures of a batch have a target; None where none has one."""
     if "target" not in batch:
         return None
     there = ~batch["target"].flatten(1).isnan().any(dim=1)

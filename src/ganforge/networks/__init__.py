@@ -2,6 +2,7 @@
 
 from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.networks.mlp import MLPDiscriminator, MLPGenerator
+from ganforge.networks.multiscale import MultiScalePatchGAN
 from ganforge.networks.patchgan import PatchGAN
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.networks.resnet import ResNetGenerator
@@ -13,6 +14,7 @@ __all__ = [
     "DCGANGenerator",
     "MLPDiscriminator",
     "MLPGenerator",
+    "MultiScalePatchGAN",
     "PatchGAN",
     "R3GANDiscriminator",
     "R3GANGenerator",

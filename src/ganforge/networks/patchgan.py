@@ -46,3 +46,14 @@ class PatchGAN(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images)
+
+    def activations(self, images: torch.Tensor) -> list[list[torch.Tensor]]:
+        """What each convolution gives, after its activation; the logits last. A list for each scale, of which it has
+        one.
+        """
+        found, x = [], images
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return [[*found, x]]

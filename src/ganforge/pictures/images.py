@@ -26,6 +26,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 # A picture of a few bytes may say that it is as large as the memory: what it says is looked at before it is decoded.
 MOST_PIXELS = int(os.environ.get("GANFORGE_MOST_PIXELS") or 2**26)
 MOST_ASPECT = 100  # of the longer side to the shorter
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MOST_PIXELS)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it warns of is refused here
@@ -217,12 +218,16 @@ def with_channels(array: np.ndarray, channels: int) -> np.ndarray:
     return np.array(picture).reshape(*array.shape[:2], channels)
 
 
-def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize uint8 (H, W, C) to size = (h, w) by Pillow's bicubic, which averages when it shrinks (no aliasing)."""
+def resize(array: np.ndarray, size: tuple[int, int], interpolation: str = "bicubic") -> np.ndarray:
+    """Resize uint8 (H, W, C) to size = (h, w).
+
+    interpolation: "bicubic" or "bilinear" by Pillow, which average when they shrink (no aliasing); "nearest": no value
+    that was not there, for drawings and labels.
+    """
     height, width = size
     if array.shape[:2] == (height, width):
         return array
-    resized = np.array(_pillow(array).resize((width, height), Image.Resampling.BICUBIC))
+    resized = np.array(_pillow(array).resize((width, height), Image.Resampling[interpolation.upper()]))
     return resized.reshape(height, width, *array.shape[2:])
 
 

@@ -13,6 +13,7 @@ from ganforge.files.finite import listed
 from ganforge.game.domains import Domains
 from ganforge.networks.layers import NORM_MODES
 from ganforge.pictures import colour
+from ganforge.pictures.images import INTERPOLATIONS
 from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
 
@@ -77,6 +78,7 @@ MORE = {
     "colour_space": lambda value: value in (None, colour.SPACE),
     "class_names": _are_words,
     "domains": Domains.is_card,
+    "source_interpolation": lambda value: value in INTERPOLATIONS,
     "data_fingerprint": lambda value: isinstance(value, str),
     "initial_weights": lambda value: isinstance(value, dict),
     **dict.fromkeys(COUNTERS, is_count),

@@ -35,6 +35,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "domains": None if data.domains is None else data.domains.to_card(),
         "size": data.size,
         "fit_to_size": data.fit_to_size,
+        "source_interpolation": data.source_interpolation,
         "provides": sorted(data.provides),
         "config": resolved,
         "layout": LAYOUT,

@@ -27,7 +27,9 @@ TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwis
 LARGER = re.compile(
     r"(psnr|ssim|is|precision|recall|r2|label_accuracy|accuracy|recognised|bond_\w+|\w+_exact|site_recall)(/|$)"
 )
-SMALLER = re.compile(r"(l1|mae|rmse|fid|kid|fd|kd|swd|duplicates|lpips|cycle_l1|reconstruction|site_shift_px)(/|$)")
+SMALLER = re.compile(
+    r"(l1|mae|rmse|fid|kid|fd|kd|swd|duplicates|perceptual|lpips|cycle_l1|reconstruction|site_shift_px)(/|$)"
+)
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}

@@ -1,5 +1,6 @@
 """pix2pix: paired image-to-image translation."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from ganforge.errors import require
 from ganforge.game.objectives import Objective
 from ganforge.game.players import Output
+from ganforge.game.terms import Activations, Term
 from ganforge.networks.layers import NORM_MODES, infer
 from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
@@ -30,11 +32,17 @@ def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float, valid: Ten
     return (difference * (1 + (ink_weight - 1) * ink)).mean()
 
 
+def logits(judged: Activations) -> list[Tensor]:
+    """The logits of each scale, float32."""
+    return [scale[-1].float() for scale in judged]
+
+
 class Pix2Pix(TwoPlayers):
     """Isola et al. 2017: a conditional GAN whose discriminator sees source and target together, plus an L1 term.
 
     objective: the adversarial losses. d_weight: factor of the discriminator's loss (the paper halves it).
     l1_weight: factor of the L1 term (100 in the paper). ink_weight: see `weighted_l1` (1 in the paper).
+    terms: further terms of the generator's loss by their names, see `ganforge.game.terms`.
     norm_mode: "running" statistics at inference, or the paper's "batch" statistics (and dropout) of each picture.
     """
 
@@ -48,6 +56,7 @@ class Pix2Pix(TwoPlayers):
         d_weight: float = 0.5,
         l1_weight: float = 100.0,
         ink_weight: float = 1.0,
+        terms: Mapping[str, Term] | None = None,
         norm_mode: str = "running",
         **base,
     ):
@@ -58,28 +67,45 @@ class Pix2Pix(TwoPlayers):
         self.objective = objective
         self.d_weight, self.l1_weight, self.ink_weight = d_weight, l1_weight, ink_weight
         self.norm_mode = norm_mode
+        self.terms = dict(terms or {})
+        self.matches = any(term.compares == "activations" for term in self.terms.values())
 
     def generate(self, batch: Batch) -> Images:
         return {"fake": self.generator(batch["source"])}
 
-    def logits(self, batch: Batch, target: Tensor) -> Tensor:
-        """The discriminator's logits for a target of the batch's sources, float32.
+    def judged(self, batch: Batch, target: Tensor) -> Activations:
+        """For each scale of the discriminator its logits for a target of the batch's sources, in a list.
 
-        Where no target was measured, it is shown 0 in real and generated targets alike.
+        Where a term compares activations, they stand before the logits. Where no target was measured, it is shown 0 in
+        real and generated targets alike.
         """
         target = target * batch["valid"] if "valid" in batch else target
-        return self.discriminator(torch.cat([batch["source"], target], dim=1)).float()
+        pair = torch.cat([batch["source"], target], dim=1)
+        if self.matches:
+            return self.discriminator.activations(pair)
+        logits = self.discriminator(pair)
+        return [[scale] for scale in logits] if isinstance(logits, tuple) else [[logits]]
 
     def d_losses(self, batch: Batch, images: Images) -> Terms:
-        real_logits, fake_logits = self.logits(batch, batch["target"]), self.logits(batch, images["fake"])
-        return {"adv": self.d_weight * self.objective.d(real_logits, fake_logits)}
+        real, fake = self.judged(batch, batch["target"]), self.judged(batch, images["fake"])
+        scales = zip(logits(real), logits(fake), strict=True)
+        return {"adv": self.d_weight * sum(self.objective.d(*scale) for scale in scales)}
 
     def g_losses(self, batch: Batch, images: Images) -> Terms:
-        real_logits = self.logits(batch, batch["target"]) if self.objective.relativistic else None
-        return {
-            "adv": self.objective.g(self.logits(batch, images["fake"]), real_logits),
+        fake = self.judged(batch, images["fake"])
+        real = self.judged(batch, batch["target"]) if self.matches or self.objective.relativistic else fake
+        scales = zip(logits(fake), logits(real), strict=True)
+        terms = {
+            "adv": sum(self.objective.g(*scale) for scale in scales),
             "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid")),
         }
+        for name, term in self.terms.items():
+            if term.compares == "activations":
+                terms[name] = term(fake, real)
+            else:
+                shown, generated = self.trainer.datamodule.compared(batch, images["fake"])
+                terms[name] = term(generated, shown["target"])
+        return terms
 
     def infer(self, batch: Batch) -> Tensor:
         # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements.

@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1, whose features stand in for Inception's where only its weights are at hand."""
+"""SqueezeNet 1.1: its features stand in for Inception's where only its weights are at hand, and tell pictures apart."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganforge.errors import require
 from ganforge.files import tensor_files
 
 NAME = "squeezenet"
@@ -25,6 +26,8 @@ _FIRES = {
     12: (64, 256),
 }
 _POOLS = (2, 5, 8)
+_STAGES = (1, 4, 7, 9, 10, 11, 12)  # places after which `maps` takes the features, as LPIPS does
+WIDTHS = (64, 128, 256, 384, 384, 512, 512)  # channels of these
 _MEAN = (123.0, 117.0, 104.0)  # of ImageNet's R, G and B, in [0, 255]
 _STD = (58.395, 57.12, 57.375)
 _LEAST, _MOST = 64, 224  # px a side that it is given
@@ -76,16 +79,31 @@ class SqueezeNet(nn.Module):
         return self  # never changed after it was loaded
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        pictures = images.float()
-        pictures = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
-        height, width = size = fitted(*pictures.shape[2:])
-        if (height, width) != tuple(pictures.shape[2:]):
-            pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=True)
-        pictures = pictures - pictures.new_tensor(_MEAN)[:, None, None]
-        pictures = pictures.flip(1) if self.bgr else pictures / pictures.new_tensor(_STD)[:, None, None]
-        maps = self.features(pictures)
+        maps = self.features(self._normalized(images, fitted(*images.shape[2:])))
         features = maps.mean(dim=(2, 3)) / (_SCALE if self.bgr else 1.0)
         return features, F.relu(self.classifier(maps)).mean(dim=(2, 3))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Its features in seven depths, (B, C, h, w) with the channels of WIDTHS, of (B, 1 or 3, H, W) in [0, 255].
+
+        At the pictures' own size; sides below 64 px are enlarged to it. Differentiable.
+        """
+        x = self._normalized(images, tuple(max(side, _LEAST) for side in images.shape[2:]))
+        found = []
+        for place, layer in enumerate(self.features):
+            x = layer(x)
+            if place in _STAGES:
+                found.append(x)
+        return found
+
+    def _normalized(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Pictures as its weights expect them, float32 (B, 3, *size)."""
+        pictures = images.float()
+        pictures = pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures
+        if size != tuple(pictures.shape[2:]):
+            pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=True)
+        pictures = pictures - pictures.new_tensor(_MEAN)[:, None, None]
+        return pictures.flip(1) if self.bgr else pictures / pictures.new_tensor(_STD)[:, None, None]
 
     def resizer(self, height: int, width: int) -> str:
         """How pictures of this size are brought to what it is given."""
@@ -110,3 +128,14 @@ def load_squeezenet(weights: Mapping[str, Any], path: Path, said: str) -> Squeez
     floats = {key: value.float() if isinstance(value, Tensor) else value for key, value in weights.items()}
     network = tensor_files.fitted(lambda: SqueezeNet(bgr="bgr" in path.name.lower()), floats, said)
     return network.requires_grad_(False)
+
+
+def read_squeezenet(path: Path, argument: str) -> SqueezeNet:
+    """As `load_squeezenet`, of a file of torch.save. UserError for a file that is missing or anything else."""
+    said = f"{argument}={path}"
+    require(path.is_file(), f"{said}: no such file; give a file of SqueezeNet 1.1's weights, with torchvision's names")
+    contents = tensor_files.read(path, said, legacy=True)
+    require(
+        is_squeezenet(contents), f"{said}: holds no weights of SqueezeNet 1.1, with torchvision's names; give these"
+    )
+    return load_squeezenet(contents, path, said)
