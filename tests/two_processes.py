@@ -13,6 +13,7 @@ from conftest import ROOT, TINY_PIX2PIX, Rows, TinyImages, TinyPairs, composed, 
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.game.penalties import Penalties
+from ganforge.game.pretraining import Pretraining
 from ganforge.game.schedules import ConstantThenLinear
 from ganforge.hardware import choice as hardware
 from ganforge.systems import Adversarial
@@ -32,6 +33,7 @@ DECAY = ConstantThenLinear(decay_from=0.5)
 # name -> (system, the data set's class); what each shares over the processes beside the gradients.
 CASES = {
     "pix2pix": (partial(pix2pix, "none", ADAM, ema_half_life=20, schedule_g=DECAY), TinyPairs),
+    "pix2pix_pretrained": (partial(pix2pix, "none", ADAM, ema_half_life=20, pretrain=Pretraining(84)), TinyPairs),
     "pix2pix_batch_norm": (partial(pix2pix, "batch", ADAM), TinyPairs),
     "dcgan": (partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, ema_half_life=20), TinyImages),
     "dcgan_batch_norm_r1": (partial(latent_gan, optimizer=ADAM, penalties=Penalties(r1=0.1)), TinyImages),

@@ -54,9 +54,15 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
         f"{trainer.precision}, {trainer.max_epochs} epochs\n"
         f"run folder: {run_dir}",
         *data.notes,
+        *_phases(model),
         sep="\n",
         flush=True,
     )
+
+
+def _phases(model: Adversarial) -> list[str]:
+    images = model.pretrain.images
+    return [f"pre-training: the first {images:,} images without critics, then the game"] if images else []
 
 
 def _counts(data: DataModule) -> str:

@@ -1,12 +1,14 @@
-"""The end of a training whose numbers are no longer finite: what is said, and what is not written any more."""
+"""Numbers that are not finite: updates that are left out, and the end of a training, with what is said of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor, nn
 
 from ganforge.errors import UserError
 from ganforge.files.finite import listed, spoiled
@@ -55,3 +57,23 @@ def last_finite(trainer: pl.Trainer) -> Path | None:
             if checkpoint.is_resumable(contents) and not spoiled(contents):
                 return file
     return None
+
+
+def tell_all_ranks(gradients: list[Tensor], terms: Mapping[str, Tensor]) -> None:
+    """Make the first gradient NaN where a term is not finite: the mean of the gradients tells it to every rank, which
+    all leave the update out alike, without an exchange of their own.
+    """
+    gradients[0].add_(sum(terms.values()) * 0)
+
+
+def statistics(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Statistics and the like, and what they are now."""
+    return [(buffer, buffer.clone()) for buffer in module.buffers() if buffer.is_floating_point()]
+
+
+@torch.no_grad()
+def restore(before: Iterable[tuple[Tensor, Tensor]], bad: Tensor) -> None:
+    """Give buffers their former values where an update was left out: they have seen it too."""
+    for buffer, value in before:
+        # As data: the generator's backward, still to come, is not disturbed.
+        buffer.data.copy_(torch.where(bad > 0, value, buffer))
