@@ -91,6 +91,14 @@ def test_metrics_and_the_best_checkpoint_are_those_of_one_process(both, name):
     assert len(judged) > 5
     for key in (*judged, "images_seen", "best_checkpoint_images_seen", "data_fingerprint"):
         assert two[key] == (pytest.approx(one[key], rel=1e-4) if isinstance(one[key], float) else one[key]), key
+    if name != "digits":
+        own, other = (found["evaluation"]["test/worst"] for found in (one, two))
+        assert own["measure"] == other["measure"] and len(own["worst"]) > 1
+        for group in ("worst", "first"):
+            for case, same in zip(own[group], other[group], strict=True):
+                for key, value in case.items():
+                    assert same[key] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value)
+                assert (Path(other["folder"]) / same["picture"]).is_file()
 
 
 def test_the_features_of_two_processes_give_the_numbers_of_one(both):

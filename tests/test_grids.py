@@ -30,6 +30,19 @@ def test_the_pictures_of_a_file_are_those_of_its_grid(tmp_path):
     assert torch.allclose(grids.cells(tmp_path / "grid.png", 8, 2)[:5], pictures, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [8, 16, 64])
+def test_named_columns_are_above_the_pictures_and_read_back(tmp_path, size):
+    columns = [torch.randint(0, 256, (3, 3, size, size)) / 127.5 - 1 for _ in range(3)]
+    names = ["source", "result", "A to B to A"]
+    page, plain = grids.rows(columns, names), grids.rows(columns)
+    grids.save(page, tmp_path / "grid.png")
+    above = page.shape[1] - plain.shape[1]
+    assert above > 8 and torch.equal(page[:, above:], plain)
+    inked = (page[:, :above] < 0.5).any(dim=0).any(dim=0)
+    assert all(inked[4 + column * (size + 4) :][:size].any() for column in range(3))
+    assert torch.allclose(grids.cells(tmp_path / "grid.png", size, 4, names)[1::3], columns[1], atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [8, 13, 32])
 @pytest.mark.parametrize("names", ["ab", ["crazing", "rolled-in_scale", "patches"], ["x" * 90, "\x1b[31m"]])
 def test_a_grid_of_classes_has_a_named_column_for_each(tmp_path, names, size):

@@ -150,7 +150,7 @@ def test_a_run_is_on_all_dashboards_over_images_seen(configured, folders, tmp_pa
     shown = [item for item in history if "samples.path" in item]
     assert [item["images"] for item in shown] == [int(picture.stem[7:]) for picture in pictures]
     for item, picture in zip(shown, pictures, strict=True):
-        assert item["samples.caption"] == f"{item['images']} images seen: source | generated | target"
+        assert item["samples.caption"] == f"{item['images']} images seen: source | result | target"
         assert (file.parent / "files" / item["samples.path"]).read_bytes() == picture.read_bytes()
     histograms = [item["gradients/g.values"] for item in history if "gradients/g.values" in item]
     assert len(histograms) == len(trained) // 2

@@ -225,7 +225,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
 def fit(experiment: Experiment) -> dict[str, Any]:
     """Train; returns what there is to say of the training, with the score and the checkpoint that belongs to it."""
     trainer, model, data = experiment.trainer, experiment.model, experiment.data
-    summary.opening(model, data, trainer, experiment.run_dir)
+    summary.opening(model, data, trainer, experiment.run_dir, experiment.evaluation.monitor)
     with resumable.restoring(experiment.resumed, lambda: model.updates):
         trainer.fit(model, datamodule=data, ckpt_path=experiment.resumed, weights_only=True)
     if experiment.compiled and trainer.is_global_zero:

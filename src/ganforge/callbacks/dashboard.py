@@ -1,6 +1,5 @@
 """Grids, tables and histograms for the loggers that can show them; the GANs know nothing of it."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ class Dashboard(pl.Callback):
         if grid is None or grid.last_grid == self._shown:
             return
         self._shown = grid.last_grid
-        what = shown(trainer.datamodule.provides)
+        what = " | ".join(grid.names) or "results, always of the same noise"
         for logger in _media_loggers(trainer):
             logger.picture("samples", grid.last_grid, f"{module.images_seen} images seen: {what}", module.images_seen)
 
@@ -78,13 +77,6 @@ class Dashboard(pl.Callback):
             if evolution and evolution.is_file():
                 logger.picture("evolution", evolution, "from the first validation to the last", images)
             logger.checkpoint(Path(results["best_checkpoint"]), results["best_checkpoint_images_seen"])
-
-
-def shown(provides: Collection[str]) -> str:
-    """What the columns of a sample grid are, of data that provide this."""
-    if "unpaired" in provides:
-        return "A | A to B | A to B to A | B | B to A | B to A to B"
-    return "source | generated | target" if "paired" in provides else "generated, always of the same noise"
 
 
 def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[list[Any]]:

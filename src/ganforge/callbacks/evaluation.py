@@ -13,8 +13,8 @@ from ganforge.systems import nonfinite
 class Evaluation(RunningMetrics, pl.Callback):
     """Says when `RunningMetrics` run: at each validation and test. Logs `val/...` and keeps `results`."""
 
-    def __init__(self, *, metrics: dict[str, Any]):
-        super().__init__(metrics=metrics)
+    def __init__(self, *, metrics: dict[str, Any], worst: int = 0, folder: str | None = None):
+        super().__init__(metrics=metrics, worst=worst, folder=folder)
         self.results: dict[str, float] = {}
         self._finite: bool | Tensor = True  # whether all pictures were, of the data sets that are running
 
@@ -36,7 +36,7 @@ class Evaluation(RunningMetrics, pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Tensor, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        self._update_finite("val", batch, outputs, trainer.datamodule.sets["val"])
+        self._update_finite(module, "val", batch, outputs, trainer.datamodule.sets["val"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         nonfinite.check_pictures(module, bool(self._finite))
@@ -63,15 +63,24 @@ class Evaluation(RunningMetrics, pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         name = trainer.datamodule.test_names[dataloader_idx]
-        self._update_finite(name, batch, outputs, trainer.datamodule.sets[name])
+        back = module.round_trip(batch, outputs)
+        batch = batch if back is None else {**batch, "back": back.where(back.isfinite(), 0)}
+        self._update_finite(module, name, batch, outputs, trainer.datamodule.sets[name])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         nonfinite.check_pictures(module, bool(self._finite))
         for name in trainer.datamodule.test_names:
             self.results.update(self.compute(name))
 
-    def _update_finite(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+    def _update_finite(
+        self, module: pl.LightningModule, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset
+    ) -> None:
         """Note whether the pictures are finite, which is told at the end, by all ranks; metrics fail at others."""
         finite = generated.isfinite()
         self._finite = finite.all() & self._finite  # on the device
-        self.update(name, batch, generated.where(finite, 0), dataset)
+        generated = generated.where(finite, 0)
+
+        def shown(rows: Tensor) -> dict[str, Tensor]:
+            return module.panels({name: value[rows] for name, value in batch.items()}, generated[rows])
+
+        self.update(name, batch, generated, dataset, shown)

@@ -18,11 +18,10 @@ GIF_FRAMES = 60
 class SampleGrid(pl.Callback):
     """At every validation a PNG of the same pictures, so that one sees them come about.
 
-    Of translations the first `pictures` validation items, one a row, as the model's `panels` shows them: source |
-    generated | target of pairs. Of pictures from noise the first `samples`, of fixed latents, with a column a class
-    where the model is told classes. At the end
-    `evolution.gif` of all these PNGs, and `evolution.png`: the first `pictures` rows at up to `stages` times from the
-    first to the last.
+    Of translations the first `pictures` validation items, one a row, as the model's `panels` shows them, each column
+    under its name: source | result | target of pairs. Of pictures from noise the first `samples`, of fixed latents,
+    with a column a class where the model is told classes. At the end `evolution.gif` of all these PNGs, and
+    `evolution.png`: the first `pictures` rows at up to `stages` times from the first to the last.
     folder: where the pictures go; those that are there when a training goes on are its earlier ones.
     """
 
@@ -32,12 +31,19 @@ class SampleGrid(pl.Callback):
         require(stages >= 2, f"callbacks.grid.stages={stages}: 2 or more")
         self.folder, self.pictures, self.samples, self.stages = Path(folder), pictures, samples, stages
         self.files: list[Path] = []
+        self.names: tuple[str, ...] = ()  # of the columns of a translation
         self._seen: list[tuple[Tensor, ...]] = []
 
     @property
     def last_grid(self) -> Path | None:
         """The newest PNG."""
         return self.files[-1] if self.files else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.names = tuple(state["names"])
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         # Not when the training starts: one that was killed after its last epoch only ends.
@@ -53,8 +59,11 @@ class SampleGrid(pl.Callback):
         missing = (self.samples if "image" in batch else self.pictures) - sum(len(seen[0]) for seen in self._seen)
         if missing > 0:
             items = {name: value[:missing] for name, value in batch.items()}
-            columns = [column.float() for column in module.panels(items, outputs[:missing])]
-            if _class_names(trainer):
+            panels = module.panels(items, outputs[:missing])
+            columns = [column.float() for column in panels.values()]
+            if "image" not in batch:
+                self.names = tuple(panels)
+            elif _class_names(trainer):
                 columns.append(items["label"])
             self._seen.append(tuple(column.cpu() for column in columns))
 
@@ -67,7 +76,7 @@ class SampleGrid(pl.Callback):
             names = _class_names(trainer)
             page = by_class(columns[0], columns[1] if names else None, names)
         else:
-            page = rows(columns)
+            page = rows(columns, self.names)
         file = self.folder / f"images_{module.images_seen:09d}.png"
         save(page, file)
         self.files = [*(other for other in self.files if other != file), file]
@@ -87,15 +96,20 @@ class SampleGrid(pl.Callback):
         if len(files) < 2:
             return
         translates, size = "image" not in trainer.datamodule.provides, trainer.datamodule.size
-        padding, names = 4 if translates else 2, _class_names(trainer)
-        grids = [cells(files[index], size, padding, names) for index in _spread(len(files), self.stages)]
-        if translates:  # source | generated | target of pairs; of other translations those of the first direction
+        padding, names = 4 if translates else 2, self.names if translates else _class_names(trainer)
+        stages = [files[index] for index in _spread(len(files), self.stages)]
+        grids = [cells(file, size, padding, names) for file in stages]
+        seen = [f"{int(file.stem.removeprefix('images_')):,}" for file in stages]
+        columns = dict(zip(seen, grids, strict=True))
+        if translates:  # of several directions the first one
             n = Image.open(files[-1]).width // (size + padding)
-            targets = [grids[-1][2::3]] if n == 3 else []
-            columns = [grids[-1][0::n], *(grid[1::n] for grid in grids), *targets]
+            columns = {names[0] if names else "source": grids[-1]} | {at: grid[1:] for at, grid in columns.items()}
+            if "target" in names:
+                columns["target"] = grids[-1][names.index("target") :]
+            columns = {name: grid[::n] for name, grid in columns.items()}
         else:
-            columns = [grid[: self.pictures] for grid in grids]
-        save(rows(columns), self.folder / "evolution.png")
+            columns = {at: grid[: self.pictures] for at, grid in columns.items()}
+        save(rows(list(columns.values()), list(columns)), self.folder / "evolution.png")
         frames = [images.read(files[index], channels=3) for index in _spread(len(files), GIF_FRAMES)]
         animate(frames, self.folder / "evolution.gif")
 

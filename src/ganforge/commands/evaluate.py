@@ -5,6 +5,7 @@ import os
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset, default_collate
 
 import ganforge.data
 import ganforge.evaluation
+from ganforge.commands.directions import by_test_set, most_cases, other, shown
 from ganforge.commands.sample import check_drawing, draw
 from ganforge.commands.sources import find, is_picture
 from ganforge.data.module import DataModule
@@ -25,6 +27,7 @@ from ganforge.evaluation import pixels
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
+from ganforge.evaluation.partners import source_of
 from ganforge.evaluation.pixels import NUMBERS
 from ganforge.evaluation.running import RunningMetrics
 from ganforge.files.folders import make_writable
@@ -78,7 +81,7 @@ def evaluate(
     compared with those of the folder `against`. pictures: a folder of pictures to judge in place of what the model
     generates. metrics (of fid, kid, is, precision, recall; swd, diversity, duplicates need no weights), extractor,
     weights: in place of the run's. n: how many are generated; None for as many as at the end of the run. output: a JSON
-    file for the numbers.
+    file for the numbers; of translations also a folder beside it, NAME_pictures, for those that came out worst.
     """
     unknown = [name for name in metrics or [] if name not in (*METRICS, *NUMBERS)]
     require(
@@ -92,16 +95,22 @@ def evaluate(
         require(
             file is None or bool(by_features), f"--{name} {file}: not needed for {', '.join(in_pixels)}; leave it out"
         )
+    folder = None
     if output is not None:
-        require(overwrite or not Path(output).exists(), f"--output {output}: is already there; or --overwrite")
+        folder = Path(output).with_name(f"{Path(output).stem}_pictures")
+        for path in (Path(output), folder):
+            require(overwrite or not path.exists(), f"--output {output}: {path} is already there; or --overwrite")
         make_writable(Path(output).parent, f"--output {output}")
     fidelity = {"metrics": by_features, "extractor": extractor, "weights": weights} if by_features else None
     own = (fidelity, in_pixels) if metrics or extractor or weights else None
     try:
-        results = of_folders(subject, against, fidelity, in_pixels) if against else of_run(subject, pictures, own, n)
+        if against:
+            results = of_folders(subject, against, fidelity, in_pixels)
+        else:
+            results = of_run(subject, pictures, own, n, folder)
     except UserError as error:
         raise UserError(_as_options(str(error))) from error
-    summary.tables(results, ["test"], Console())
+    summary.tables(results, summary.test_names(results) or ["test"], Console())
     if output is not None:
         summary.write(results, Path(output))
         print(f"numbers: {output}")
@@ -137,10 +146,11 @@ def of_run(
     pictures: str | Path | None,
     own: tuple[dict[str, Any] | None, Sequence[str]] | None,
     n: int | None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
-    """The numbers of a run's generator, or of a folder of pictures, on the run's test set.
+    """The numbers of a run's generator, or of a folder of pictures, on the run's test set; of both directions.
 
-    own: what is computed in place of the run's metrics, as for `of_folders`.
+    own: what is computed in place of the run's metrics, as for `of_folders`. folder: for the worst pictures.
     """
     generator = load_generator(checkpoint)
     try:
@@ -150,9 +160,9 @@ def of_run(
             f"--metrics {','.join(own[1] if own else ())}: are of pictures from noise, and this run translates; "
             "without --metrics its own numbers are computed again",
         )
-        evaluation = RunningMetrics(metrics=rebuild_metrics(generator, own))
+        evaluation = RunningMetrics(metrics=rebuild_metrics(generator, own), worst=most_cases(generator), folder=folder)
         evaluation.choose(data)
-        dataset = data.sets["test"]
+        generators = by_test_set(generator, data)
     except (UserError, OSError):
         raise
     except Exception as error:  # settings of any type, from anyone
@@ -166,20 +176,27 @@ def of_run(
         require("paired" not in data.provides, f"--images {pictures}: only for models that draw from noise")
     if drawn is None and generator.output.fed == "latent":
         check_drawing(generator)
-    elif drawn is None:
-        shape = (_BATCH, generator.card["source_channels"], data.size, data.size)
-        check_size(generator, shape, said=f"{_BATCH} of its pictures")
+    else:
+        for own_generator in generators.values() if drawn is None else ():
+            shape = (_BATCH, own_generator.channels, data.size, data.size)
+            check_size(own_generator, shape, said=f"{_BATCH} of its pictures")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator.network.to(device)
-    evaluation.begin("test", ["test"], device)
-    count = len(dataset) if drawn is None else len(drawn)
-    for batch in track(list(_batches(dataset, count, _BATCH)), description="evaluating"):
-        batch = batch()
-        if generator.told_label:
-            batch["asked_label"] = batch["label"]
-        generated = _generate(generator, batch) if drawn is None else _read(drawn, batch["index"])
-        evaluation.update("test", batch, generated, dataset)
-    values = evaluation.compute("test")
+    for each in generators.values():
+        each.network.to(device)
+    evaluation.begin("test", list(generators), device)
+    values = {}
+    for name, (there, back) in {name: (own, other(generators, name)) for name, own in generators.items()}.items():
+        dataset = data.sets[name]
+        count = len(dataset) if drawn is None else len(drawn)
+        for batch in track(list(_batches(dataset, count, _BATCH)), description="evaluating"):
+            batch = batch()
+            if there.told_label:
+                batch["asked_label"] = batch["label"]
+            generated = _generate(there, batch) if drawn is None else _read(drawn, batch["index"])
+            if back is not None:
+                batch["back"] = _translate(back, generated)
+            evaluation.update(name, batch, generated, dataset, partial(shown, data, batch, generated))
+        values |= evaluation.compute(name)
     for name in NUMBERS if own else ():
         if name not in own[1]:
             values.pop(f"test/{name}", None)
@@ -298,8 +315,13 @@ def _generate(generator: Generator, batch: dict[str, Tensor]) -> Tensor:
     if generator.output.fed == "latent":
         z = latents(batch["index"].tolist(), generator.network.latent_dim, seed=0)
         return draw(generator, z, batch["label"] if generator.told_label else None)
+    return _translate(generator, source_of(batch))
+
+
+@torch.no_grad()
+def _translate(generator: Generator, pictures: Tensor) -> Tensor:
     device = next(generator.network.parameters()).device
-    return generator.checked(infer(generator.network, batch["source"].to(device), generator.card["norm_mode"])).cpu()
+    return generator.checked(infer(generator.network, pictures.to(device), generator.card["norm_mode"])).cpu()
 
 
 def _read(folder: Folder, indices: Tensor) -> Tensor:

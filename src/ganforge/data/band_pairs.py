@@ -79,6 +79,9 @@ class BandPairs(Dataset):
             )  # fmt: skip
         return {**sample, "index": index}
 
+    def name_of(self, index: int) -> str:
+        return self.files.file(self.pairs[index % len(self)], "source").name
+
     def _cut(self, pair: Pair, window: Window) -> tuple[Values, Values]:
         whole = self.kept.get(pair)
         if whole is None:

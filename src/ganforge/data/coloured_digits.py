@@ -101,6 +101,9 @@ class ColouredDigitsData(TwoSides):
     def labels(self, split: str, side: Side) -> np.ndarray:
         return self._grey[split, side][1]
 
+    def names(self, split: str, side: Side) -> list[str]:
+        return [f"a {label}, number {row}" for row, label in enumerate(self.labels(split, side))]
+
     def real_labels(self, split: str) -> np.ndarray:
         return self.labels({"BtoA": "test", "BtoA-train": "train"}.get(split, split), "a" if "BtoA" in split else "b")
 

@@ -64,6 +64,9 @@ class LatticePairs(Dataset):
         """The true network of a picture, in pixels."""
         return self.drawing(index).network
 
+    def name_of(self, index: int) -> str:
+        return f"{self.network(index).lattice}, number {index}"
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         drawn = self.drawing(index)
         pair = np.stack([drawn.source, drawn.target])

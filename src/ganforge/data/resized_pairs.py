@@ -61,6 +61,10 @@ class Pairs(Dataset):
         source, target = (torch.from_numpy(images.to_unit(picture)) for picture in pictures)
         return {"source": source, "target": target, "index": index}
 
+    def name_of(self, index: int) -> str:
+        pair = self.pairs[index % len(self)]
+        return (pair.a if self.direction == "AtoB" else pair.b).name
+
     def pictures(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Source and target, uint8 (edge, edge, C), before augmentation."""
         pair = self.pairs[index % len(self)]

@@ -47,6 +47,7 @@ class Sources(Dataset):
 
     beside: pictures of the other side that are shown with them, in turn. partners: uint8 pictures that the translations
     should be, or None for each, as "target"; where there is none, that is NaN. labels: int64 (N,) as "asked_label".
+    names: what the pictures are called.
     """
 
     def __init__(
@@ -57,11 +58,16 @@ class Sources(Dataset):
         beside: Pictures | None = None,
         partners: tuple[Pictures, Sequence[int | None]] | None = None,
         labels: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
     ):
         self.side, self.pictures, self.beside, self.partners, self.labels = side, pictures, beside, partners, labels
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def name_of(self, index: int) -> str:
+        return f"picture {index}" if self.names is None else self.names[index]
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         item = {self.side: _unit(self.pictures, index), "index": index}
@@ -106,6 +112,10 @@ class TwoSides(DataModule):
         """The class of each picture, int64 (N,)."""
         return None
 
+    def names(self, split: str, side: Side) -> Sequence[str] | None:
+        """What the pictures of a side are called."""
+        return None
+
     def datasets(self) -> dict[str, Dataset]:
         return {
             "train": Mixed(
@@ -123,6 +133,7 @@ class TwoSides(DataModule):
             self.pictures("test", side),
             partners=None if rows is None else (self.pictures("test", OTHER[side]), rows),
             labels=self.labels("test", side),
+            names=self.names("test", side),
         )
 
     def real(self, split: str) -> RealPictures:

@@ -115,6 +115,9 @@ class UnpairedData(TwoSides):
     def training(self, side: Side) -> Pictures:
         return self._kept("train", side, self.load_size)
 
+    def names(self, split: str, side: Side) -> list[str]:
+        return [file.name for file in self.files[split, side]]
+
     def _kept(self, split: str, side: Side, edge: int) -> Pictures:
         files, key = self.files[split, side], (split, side, edge)
         if key not in self._decoded:

@@ -7,7 +7,7 @@ from ganforge.evaluation.fidelity import Fidelity
 from ganforge.evaluation.labels import ClassifierAccuracy
 from ganforge.evaluation.memorization import Memorization
 from ganforge.evaluation.paired import PairedMetrics
-from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics
+from ganforge.evaluation.partners import HistogramMatching, PartnerMetrics, RoundTrip
 from ganforge.evaluation.pixels import PixelMetrics
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "PairedMetrics",
     "PartnerMetrics",
     "PixelMetrics",
+    "RoundTrip",
 ]

@@ -60,28 +60,32 @@ class NetworkMetrics(Metric):
     needs = frozenset({"networks"})
     stages = ("val", "test")
     monitor = ("bond_f1", "max")
+    each = {"bond_f1": "max"}  # noqa: RUF012
     full_state_update = False
 
     def __init__(self):
         super().__init__()
         self.bonds = BondCounts(prefix="bond_")
+        self.of_each: dict[str, Tensor] | None = None  # of the networks of the last update
         # Networks, their sites, sites kept, and the shifts of these in px.
         self.add_state("sites", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("same_mechanics", torch.zeros(len(NAMES), 2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, 1, H, W) in [-1, 1]; batch["index"] says which networks of the data set they show."""
-        pictures = from_unit(generated).cpu().numpy()
+        pictures, scores = from_unit(generated).cpu().numpy(), []
         for picture, index in zip(pictures[:, 0], batch["index"].tolist(), strict=True):
             true = dataset.network(index)
             found = read(picture, true.sites)
             self.bonds.update(true, found.bonds)
+            scores.append(score_bonds(true.bonds, found.bonds).f1)
             same = np.array_equal(found.bonds, true.bonds) or zero_modes(found) == zero_modes(true)
             self.same_mechanics[NAMES.index(true.lattice)] += self.same_mechanics.new_tensor([1, same])
             match = match_sites(find_sites(picture), true.sites, SITE_RADIUS)
             kept = len(match.pairs)
             row = [1, len(true.sites), kept, match.shift * kept if kept else 0.0]
             self.sites += torch.tensor(row, dtype=torch.float64, device=self.sites.device)
+        self.of_each = {"bond_f1": torch.tensor(scores)}
 
     def compute(self) -> dict[str, float]:
         values = self.bonds.compute()

@@ -168,7 +168,10 @@ def _reason(error: Exception) -> str:
 
 
 def _remedy() -> str:
-    return f"add evaluation=pixels, which needs none, or {_ARGUMENT}=FILE with {_FILE}"
+    return (
+        f"add evaluation=pixels, which needs none, or {_ARGUMENT}=FILE with {_FILE}, or {_EXTRACTOR}=FILE with the "
+        "weights of SqueezeNet or of `ganforge extractor`"
+    )
 
 
 def extract(

@@ -41,6 +41,7 @@ class Fidelity(Metric):
 
     stages = ("val", "test")
     has_floor = True
+    counts = frozenset({"generated_images"})
     full_state_update = False
 
     def __init__(

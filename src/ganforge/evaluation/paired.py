@@ -1,5 +1,6 @@
 """How near a translation is to the picture it should be: for every paired data set."""
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MeanAbsoluteError, MeanMetric
@@ -22,6 +23,7 @@ class PairedMetrics(nn.Module):
     needs = frozenset({"paired"})
     stages = ("val", "test")
     monitor = ("l1", "min")
+    each = {"l1": "min", "psnr": "max"}  # noqa: RUF012
     has_floor = True  # what the source itself would get
 
     def __init__(self):
@@ -30,6 +32,7 @@ class PairedMetrics(nn.Module):
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.valid_l1, self.valid_ssim = MeanMetric(), MeanMetric()
         self.masked = False  # whether batches say which pixels are valid
+        self.of_each: dict[str, Tensor] | None = None  # l1 and psnr of the pictures of the last update
 
     def prepare(self, data: DataModule) -> None:
         """On all ranks alike, of which one may get no pictures."""
@@ -40,19 +43,24 @@ class PairedMetrics(nn.Module):
         images, targets = _on_unit_scale(generated.float(), batch["target"], getattr(dataset, "span", None))
         valid = batch.get("valid")
         if valid is None:
+            self.of_each = {"l1": (images - targets).abs().mean(dim=(1, 2, 3)), "psnr": psnr(images, targets)}
             self.l1.update(images, targets)
-            self.psnr.update(psnr(images, targets))
+            self.psnr.update(self.of_each["psnr"])
             self.ssim.update(images, targets)
             return
         self.masked = True
         images, targets = images * valid, targets * valid
         counts = valid.sum(dim=(1, 2, 3))
         measured = counts > 0
+        self.of_each = {name: counts.new_full(counts.shape, torch.nan) for name in self.each}
         if not bool(measured.any()):
             return
         images, targets, valid, counts = (part[measured] for part in (images, targets, valid, counts))
-        self.valid_l1.update(_mean(images.sub(targets).abs(), valid), counts)
-        self.psnr.update(-10 * _mean((images - targets).square(), valid).clamp(min=10 ** (-MOST_DB / 10)).log10())
+        l1 = _mean(images.sub(targets).abs(), valid)
+        decibels = -10 * _mean((images - targets).square(), valid).clamp(min=10 ** (-MOST_DB / 10)).log10()
+        self.of_each["l1"][measured], self.of_each["psnr"][measured] = l1, decibels
+        self.valid_l1.update(l1, counts)
+        self.psnr.update(decibels)
         _, similar = structural_similarity_index_measure(images, targets, data_range=1.0, return_full_image=True)
         self.valid_ssim.update(_mean(similar, valid))
 

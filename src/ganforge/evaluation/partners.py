@@ -39,6 +39,7 @@ class PartnerMetrics(PairedMetrics):
     needs = frozenset({"partners"})
     stages = ("test",)
     monitor = None
+    counts = frozenset({"partners"})
 
     def __init__(self):
         super().__init__()
@@ -48,13 +49,52 @@ class PartnerMetrics(PairedMetrics):
         """generated: (B, C, H, W) in [-1, 1], of the batch's pictures; "target" is NaN where there is no partner."""
         there = _with_partner(batch)
         self.partners.update(0 if there is None else there.sum())
+        nothing = generated.new_full((len(generated),), torch.nan, dtype=torch.float32)
+        # Of data without any partners another metric may score the pictures.
+        self.of_each = {name: nothing.clone() for name in self.each} if "target" in batch else None
         if there is not None:
+            every = self.of_each
             super().update({"target": batch["target"][there]}, generated[there], dataset)
+            for name, values in every.items():
+                values[there] = self.of_each[name]
+            self.of_each = every
 
     def compute(self) -> dict[str, float]:
         """The numbers over everything seen since the last reset, on all ranks; none without partners."""
         count = float(self.partners.compute())
         return {**super().compute(), "partners": count} if count else {}
+
+
+class RoundTrip(nn.Module):
+    """cycle_l1: how far pictures that were translated there and back are from themselves, on the scale [0, 1].
+
+    It says that nothing was lost, not that the translation is good: one that changes nothing has 0.
+    """
+
+    needs = frozenset({"unpaired"})
+    stages = ("test",)
+    monitor = None
+    each = {"cycle_l1": "min"}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.mean, self.pictures = MeanMetric(), SumMetric()
+        self.of_each: dict[str, Tensor] | None = None
+
+    def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
+        """batch["back"]: the round trips of its sources; nothing where the model has no way back."""
+        back = batch.get("back")
+        self.pictures.update(0 if back is None else len(back))
+        if back is not None:
+            self.of_each = {"cycle_l1": (back.float() - source_of(batch)).abs().mean(dim=(1, 2, 3)) / 2}
+            self.mean.update(self.of_each["cycle_l1"])
+
+    def compute(self) -> dict[str, float]:
+        return {"cycle_l1": float(self.mean.compute())} if self.pictures.compute() else {}
+
+    def reset(self) -> None:
+        self.mean.reset()
+        self.pictures.reset()
 
 
 class HistogramMatching(nn.Module):

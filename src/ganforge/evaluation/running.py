@@ -1,6 +1,7 @@
 """Metrics of several data sets, while their pictures come."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from ganforge.data.module import DataModule
 from ganforge.errors import require
 from ganforge.evaluation.partners import converts, source_of, with_channels
+from ganforge.evaluation.worst import Shown, WorstCases, check_count
 
 
 class RunningMetrics:
@@ -22,17 +24,22 @@ class RunningMetrics:
     A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
     `baseline/x` of the test set keeps its name. Translations are tested between a floor and a ceiling, `floor/x` and
     `ceiling/x` (`floor/NAME/x` for a further test set): the source pictures as they are in place of their translations,
-    by every metric that has a floor, and what its `ceiling()` says, where it has one. `descriptions` says how each
-    metric was computed.
+    by every metric that has a floor, and what its `ceiling()` says, where it has one; of a metric's `counts`, which
+    measure nothing, there is neither. `descriptions` says how each metric was computed.
+
+    worst: of translations, how many of the worst pictures of each test set are drawn into `folder`; see `WorstCases`.
     """
 
-    def __init__(self, *, metrics: dict[str, Any]):
+    def __init__(self, *, metrics: dict[str, Any], worst: int = 0, folder: str | Path | None = None):
+        check_count(worst, "evaluation.worst")
         self.metrics = {name: metric for name, metric in metrics.items() if metric is not None}  # null: without it
         self.running: dict[str, dict[str, Any]] = {}
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.prefix = ""
         self.floors: dict[str, dict[str, Any]] = {}  # as `running`, of the source pictures
         self._has_floor = False
+        self.most_cases, self.folder = worst if folder is not None else 0, Path(folder or "")
+        self.cases: dict[str, WorstCases] = {}
         self._compared = _as_it_is
 
     def choose(self, data: DataModule) -> None:
@@ -46,6 +53,7 @@ class RunningMetrics:
             f"evaluation: none of its metrics can compare checkpoints on {type(data).__name__}; choose another one",
         )
         translates = bool({"paired", "unpaired"} & data.provides) and len(data.channels) == 2
+        self.most_cases = self.most_cases if {"paired", "unpaired"} & data.provides else 0
         # Of pairs that measure something, source and target are in other units.
         self._has_floor = translates and data.sides is None and converts(*data.compared_channels)
         self._compared = data.compared
@@ -67,17 +75,33 @@ class RunningMetrics:
         bounded = {title: metric for title, metric in fitting.items() if getattr(metric, "has_floor", False)}
         judged = self._has_floor and stage == "test" and not self.prefix  # it has no weights, and is judged once
         self.floors = {name: copy.deepcopy(bounded) for name in names} if judged else {}
+        shows = self.most_cases and stage == "test" and not self.prefix
+        self.cases = {
+            name: WorstCases(k=self.most_cases, folder=self.folder, name=name) for name in names * bool(shows)
+        }
         for metrics in (*self.running.values(), *self.floors.values()):
             for metric in metrics.values():
                 metric.stage = stage
                 if isinstance(metric, nn.Module):
                     metric.to(device)
 
-    def update(self, name: str, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
-        """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`."""
+    def update(
+        self,
+        name: str,
+        batch: dict[str, Tensor],
+        generated: Tensor,
+        dataset: Dataset,
+        shown: Shown | None = None,
+    ) -> None:
+        """generated: (B, C, H, W) in [-1, 1], for the items `batch` of the data set called `name`.
+
+        shown: how rows of the batch look; of translations `batch["back"]` are the round trips, where there are any.
+        """
         batch, generated = self._compared(batch, generated)
         for metric in self.running[name].values():
             metric.update(batch, generated, dataset)
+        if name in self.cases and shown is not None:
+            self.cases[name].update(batch, generated, dataset, self.running[name].values(), shown)
         for metric in self.floors.get(name, {}).values():
             metric.update(batch, with_channels(source_of(batch), generated.shape[1]), dataset)
 
@@ -92,10 +116,13 @@ class RunningMetrics:
             if bounds and hasattr(metric, "ceiling"):
                 bounds["ceiling"] = metric.ceiling()
             place = "" if name == "test" else f"{name}/"
+            counts = getattr(metric, "counts", ())
             for bound, numbers in bounds.items():
-                values |= {f"{bound}/{place}{key}": value for key, value in numbers.items()}
+                values |= {f"{bound}/{place}{key}": value for key, value in numbers.items() if key not in counts}
             if hasattr(metric, "describe"):
                 self.descriptions[f"{self.prefix}{name}/{title}"] = metric.describe()
+        if name in self.cases:
+            self.descriptions[f"{name}/worst"] = self.cases.pop(name).finish()
         return values
 
 

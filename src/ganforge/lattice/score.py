@@ -19,6 +19,11 @@ class BondScore:
     fn: int = 0
 
     @property
+    def f1(self) -> float:
+        """Harmonic mean of the shares of found bonds that are true and of true bonds that are found; 0 without any."""
+        return 2 * self.tp / max(1, 2 * self.tp + self.fp + self.fn)
+
+    @property
     def exact(self) -> bool:
         """Whether found and true bonds are the same."""
         return self.fp == self.fn == 0

@@ -18,9 +18,13 @@ MOST_CLASSES = 32  # columns of a grid
 LONGEST_NAME = 32  # letters
 
 
-def rows(columns: list[Tensor]) -> Tensor:
-    """Columns of (B, C, H, W) pictures in [-1, 1] side by side, one row a picture: (3, height, width) in [0, 1]."""
-    return _grid(torch.stack([column.expand(-1, 3, -1, -1) for column in columns], dim=1), padding=4)
+def rows(columns: list[Tensor], names: Sequence[str] = ()) -> Tensor:
+    """Columns of (B, C, H, W) pictures in [-1, 1] side by side, one row a picture: (3, height, width) in [0, 1].
+
+    names: over the columns.
+    """
+    grid = _grid(torch.stack([column.expand(-1, 3, -1, -1) for column in columns], dim=1), padding=4)
+    return _named(grid, names, columns[0].shape[-2:], padding=4) if names else grid
 
 
 def square(pictures: Tensor) -> Tensor:
@@ -43,15 +47,23 @@ def by_class(pictures: Tensor, labels: Tensor | None, names: Sequence[str]) -> T
     page = pictures.new_full((max(map(len, groups.values())), len(groups), *pictures.shape[1:]), torch.nan)
     for column, group in enumerate(groups.values()):
         page[: len(group), column] = group
-    grid, cell = _grid(page.expand(-1, -1, 3, -1, -1), padding=2), pictures.shape[-1] + 2
-    strip = heading([(2 + column * cell, cell, name) for column, name in enumerate(groups)], grid.shape[-1])
-    height = _class_heading(names, cell, pictures.shape[-2] + 2)
+    grid = _grid(page.expand(-1, -1, 3, -1, -1), padding=2)
+    return _named(grid, list(groups), pictures.shape[-2:], padding=2, known=names)
+
+
+def _named(
+    grid: Tensor, names: Sequence[str], size: Sequence[int], padding: int, known: Sequence[str] | None = None
+) -> Tensor:
+    """A grid of pictures of this size with a name over each column; as high as all the names `known` would be."""
+    row, cell = (side + padding for side in size)
+    strip = heading([(padding + column * cell, cell, name) for column, name in enumerate(names)], grid.shape[-1])
+    height = _heading(known or names, cell, row)
     strip = torch.nn.functional.pad(strip, (0, 0, height - strip.shape[1], 0), value=FRAME)
     return torch.cat([strip, grid], dim=1)
 
 
-def _class_heading(names: Sequence[str], cell: int, row: int) -> int:
-    """Height of the names over a grid of classes, of which some may be missing: never that of whole rows."""
+def _heading(names: Sequence[str], cell: int, row: int) -> int:
+    """Height of the names over the columns of a grid, of which some may be missing: never that of whole rows."""
     height = heading([(0, cell, name) for name in names], cell).shape[1]
     return height if height % row else height + 1
 
@@ -91,11 +103,11 @@ def _grid(pictures: Tensor, padding: int, frame: float = FRAME) -> Tensor:
 def cells(file: Path, size: int, padding: int, names: Sequence[str] = ()) -> Tensor:
     """The pictures of a PNG of `rows` (padding 4) or `square` (2), row by row: (B, 3, size, size) in [-1, 1].
 
-    names: of the classes, where it may be a PNG of `by_class` (2).
+    names: of the classes of `by_class` (2) or of the columns of `rows`, where it may have them.
     """
     grid = torch.from_numpy(images.to_unit(images.read(file, channels=3)))
     if names and (grid.shape[1] - padding) % (size + padding):
-        grid = grid[:, _class_heading(names, size + padding, size + padding) :]
+        grid = grid[:, _heading(names, size + padding, size + padding) :]
     if grid.shape[1:] == (size, size):  # a single picture has no frame
         return grid[None]
     framed = grid[:, padding:, padding:].unfold(1, size, size + padding).unfold(2, size, size + padding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
     from ganforge.systems import Adversarial
 
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
-# Of translations: the sources as they are, with other grey levels or a colour, and real training pictures.
-BOUNDS = ("floor", "baseline/histogram", "baseline/mean_colour", "ceiling")
+# Which of two numbers is better, by how their names begin; of others neither is.
+LARGER = re.compile(r"(psnr|ssim|is|precision|recall|r2|label_accuracy|accuracy|bond_\w+|\w+_exact|site_recall)(/|$)")
+SMALLER = re.compile(r"(l1|mae|rmse|fid|kid|fd|kd|swd|duplicates|lpips|cycle_l1|site_shift_px)(/|$)")
+FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
 
@@ -38,8 +41,8 @@ class Numbers:
     strong: int | None = None
 
 
-def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path) -> None:
-    """What is trained on what, in a few lines."""
+def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path, monitor: tuple[str, str]) -> None:
+    """What is trained on what, in a few lines. monitor: the number that decides which checkpoint is best, and how."""
     if not trainer.is_global_zero:
         return
     sizes = {
@@ -52,6 +55,8 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
         f"{type(data).__name__}: {_counts(data)}\n"
         f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}, "
         f"{trainer.precision}, {trainer.max_epochs} epochs\n"
+        f"best checkpoint: the one with the {'lowest' if monitor[1] == 'min' else 'highest'} {monitor[0]}, of "
+        f"{len(data.sets['val'])} pictures\n"
         f"run folder: {run_dir}",
         *data.notes,
         *_phases(model),
@@ -130,14 +135,20 @@ def of(results: dict[str, Any], test_names: list[str]) -> list[Numbers]:
         return []  # of a run that ended before its test
     networks = [_networks(results, name) for name in test_names if f"{name}/bond_f1" in results]
     bands = [_bands(results)] if any(key.startswith("test/mae/") for key in results) else []
-    return [*networks, *bands, _numbers(results, test_names)]
+    main, *_ = test_names
+    bounded = [name for name in test_names if any(key.startswith(_bound("floor", name, main)) for key in results)]
+    if main not in bounded:
+        return [*networks, *bands, _numbers(results, test_names)]
+    others = [name for name in test_names if name not in bounded]
+    between = [_between(results, name, main, len(bounded) > 1) for name in bounded]
+    return [*networks, *bands, *between, *([_numbers(results, others)] if others else [])]
 
 
 def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
     """What is behind the numbers, in sentences."""
     sentences = []
     for name, said in results.get("evaluation", {}).items():
-        if test_names and name == f"{test_names[0]}/fidelity":
+        if test_names and name.startswith(f"{test_names[0]}/") and (name.endswith("/fidelity") or "extractor" in said):
             sentences.append(
                 f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
                 f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
@@ -152,9 +163,32 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
                 f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
                 f"({said['reference']}), pixel by pixel"
             )
+        if name.endswith("/worst"):
+            sentences.append(_worst(name.removesuffix("/worst"), said))
         if test_names and said.get("memorized/picture") and name.startswith(test_names[0]):
             sentences.append(f"beside their nearest training pictures: {said['memorized/picture']}")
     return sentences
+
+
+def _worst(name: str, said: dict[str, Any]) -> str:
+    """Of a test set which pictures came out worst."""
+    if "none" in said:
+        return f"worst of {name}: {said['none']}"
+    cases = ", ".join(f"{case['name']} ({case[said['measure']]:.4g})" for case in said["worst"][:3])
+    return f"worst of {name} by {said['measure']}: {cases}; pictures: {said['folder']}"
+
+
+def _warned(results: dict[str, Any], places: dict[str, str], key: str) -> str:
+    """Beside a number that is not better than that of the sources as they are."""
+    floor, result = (results.get(places[title] + key) for title in ("floor", "result"))
+    if floor is None or result is None or not better(key):
+        return ""
+    return "" if (result > floor if better(key) == "higher" else result < floor) else " (no better than the floor)"
+
+
+def better(key: str) -> str:
+    """Whether a number is better the higher or the lower it is; "" where it is not known."""
+    return "higher" if LARGER.match(key) else "lower" if SMALLER.match(key) else ""
 
 
 def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
@@ -164,7 +198,42 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
         columns = {f"{names[0]}, best": f"{names[0]}/", f"{names[0]}, final": f"final/{names[0]}/"} | {
             name: f"{name}/" for name in names[1:]
         }
-    keys = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
+    return Numbers(columns=list(columns), rows=_rows(results, names[0], columns))
+
+
+def _between(results: dict[str, Any], name: str, main: str, titled: bool) -> Numbers:
+    """A row a number of a translation; columns: what it is between, for the best weights, and which end is better."""
+    start = "baseline/" if name == main else f"{name}/baseline/"
+    baselines = [key.removeprefix(start).partition("/") for key in results if key.startswith(start)]
+    others = dict.fromkeys(other for other, _, key in baselines if f"{name}/{key}" in results)
+    places = {
+        "floor": _bound("floor", name, main),
+        **{other: f"{start}{other}/" for other in others},
+        "result": f"{name}/",
+        "final": f"final/{name}/",
+        "ceiling": _bound("ceiling", name, main),
+    }
+    rows = _rows(results, name, places)
+    empty = [title for at, title in enumerate(places, 1) if title != "result" and not any(row[at] for row in rows)]
+    columns = {title: at for at, title in enumerate(places, 1) if title not in empty}
+    keys = [row[0].split(" ")[0] for row in rows]
+    return Numbers(
+        title=name if titled else None,
+        caption="floor: the sources as they are"
+        + "".join(f", {other}: a method without a network" for other in others)
+        + ", ceiling: training pictures of the target side" * ("ceiling" in columns)
+        + ", final: the last weights" * ("final" in columns),
+        columns=[*columns, "better"],
+        rows=[
+            [row[0], *(row[at] or "-" for at in columns.values()), better(key) + _warned(results, places, key)]
+            for key, row in zip(keys, rows, strict=True)
+        ],
+    )
+
+
+def _rows(results: dict[str, Any], name: str, columns: dict[str, str]) -> list[list[str]]:
+    """A row for each number of a test set; columns: title -> what stands before the number's name."""
+    keys = [key.removeprefix(f"{name}/") for key in results if key.startswith(f"{name}/")]
     in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/", "zero_modes_exact/")
     details = ("/low", "/high", "/std", "/images", "generated_images")
     extractors = _extractors(results)
@@ -172,10 +241,8 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
     for key in keys:
         if key.startswith(in_other_table) or key.endswith(details):
             continue
-        rows.append([_beside(key, extractors), *(_cell(results, prefix + key) for prefix in columns.values())])
-        for bound in BOUNDS:
-            cells = [_cell(results, _bound(bound, prefix, names[0], key)) for prefix in columns.values()]
-            rows += [[_beside(f"  {bound}/{key}", extractors), *cells]] if any(cells) else []
+        label = f"{_beside(key, extractors)}{_counted(results, name, key)}"
+        rows.append([label, *(_cell(results, prefix + key) for prefix in columns.values())])
     for group in dict.fromkeys("/".join(key.split("/")[:2]) for key in keys if key.startswith("classes/")):
         cells = []
         for prefix in columns.values():
@@ -184,16 +251,20 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
             ends = dict.fromkeys((shares[0], shares[-1])) if shares else ()
             cells.append(" to ".join(f"{share:.1f} % ({name})" for share, name in ends))
         rows.append([_beside(group, extractors), *cells])
-    return Numbers(columns=list(columns), rows=rows)
+    return rows
 
 
-def _bound(bound: str, prefix: str, main: str, key: str) -> str:
-    """The name of what a number with this prefix lies above or below."""
-    if prefix.startswith("final/"):
-        return ""  # it is of no weights, and said once
-    if bound.startswith("baseline/") and prefix != f"{main}/":
-        return f"{prefix}{bound}/{key}"
-    return f"{bound}/{'' if prefix == f'{main}/' else prefix}{key}"
+def _bound(bound: str, name: str, main: str) -> str:
+    """How the names begin of what the numbers of a test set lie above or below."""
+    return f"{bound}/" if name == main else f"{bound}/{name}/"
+
+
+def _counted(results: dict[str, Any], name: str, key: str) -> str:
+    """Beside a Fréchet distance: of how many pictures, generated and real."""
+    for title, said in results.get("evaluation", {}).items():
+        if FRECHET.match(key) and title.startswith(f"{name}/") and "reference_images" in said and "extractor" in said:
+            return f" ({said['images']} against {said['reference_images']})"
+    return ""
 
 
 def _extractors(results: dict[str, Any]) -> dict[str, str]:

@@ -1,9 +1,8 @@
 """The game: whose turn it is, and what a move is. What the terms are belongs to each GAN."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -73,11 +72,8 @@ class Adversarial(pl.LightningModule):
         )
         require(on_nonfinite in ("stop", "skip"), f"model.on_nonfinite={on_nonfinite}: choose one of stop, skip")
         self.pretrain = pretrain or Pretraining()
-        require(
-            not self.pretrain.images or type(self).pretraining_losses is not Adversarial.pretraining_losses,
-            f"model.pretrain.images={self.pretrain.images}: {type(self).__name__} has no losses without a critic to "
-            "begin with; leave it 0",
-        )
+        if type(self).pretraining_losses is Adversarial.pretraining_losses:
+            self.pretrain.refuse(type(self).__name__)
         self.automatic_optimization = False
         for name, network in networks.items():
             setattr(self, name, network)
@@ -111,14 +107,22 @@ class Adversarial(pl.LightningModule):
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
 
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """The pictures (B, C, H, W) side by side in a sample grid, one row an item; of GANs from noise those alone."""
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """The pictures (B, C, H, W) side by side in a sample grid, one row an item, by the names of their columns.
+
+        Of translations the source is the first and the result the second; of GANs from noise there is the result alone.
+        The batch may be one of the validation or of a test set.
+        """
         if "source" not in batch:
-            return [generated]
+            return {"result": generated}
         data = self.trainer.datamodule
         batch, generated = data.compared(batch, generated)
-        shown = (("source", batch["source"]), ("target", generated), ("target", batch["target"]))
-        return [data.view(side, images) for side, images in shown]
+        shown = {"source": data.view("source", batch["source"]), "result": data.view("target", generated)}
+        return {**shown, "target": data.view("target", batch["target"])} if "target" in batch else shown
+
+    def round_trip(self, batch: Batch, generated: Tensor) -> Tensor | None:
+        """The translations of a test batch translated back, which should be its sources; None without a way back."""
+        return None
 
     def with_latents(self, batch: Batch) -> Batch:
         """The batch with what the generator starts from, where that is drawn at random: see `draw_normal`."""
@@ -153,7 +157,8 @@ class Adversarial(pl.LightningModule):
             return
         batches, self._window = self._window, []
         self.turns += 1
-        moving = [player for player in self._playing if self.turns % player.every == 0]
+        playing = self.pretrain.players(self.players) if self.pretrains else self.players
+        moving = [player for player in playing if self.turns % player.every == 0]
         before = nonfinite.statistics(self) if self.on_nonfinite == "skip" else []
         images = [self._shared_images(batch, moving, only=len(batches) == 1) for batch in batches]
         for player in moving:
@@ -202,7 +207,7 @@ class Adversarial(pl.LightningModule):
         parameters = self.parameters_of(player)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         nonfinite.tell_all_ranks(gradients, means)
-        getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(parameters)
+        getattr(self.trainer.strategy, "reduce_gradients", lambda parameters: None)(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer.optimizer)
         norm = get_total_norm(gradients)
@@ -218,13 +223,6 @@ class Adversarial(pl.LightningModule):
             player.after_step([parameter for parameter in parameters if parameter.requires_grad])
         self.updates[player.name] += 1
         return bad
-
-    @property
-    def _playing(self) -> list[Player]:
-        """Who moves in this phase."""
-        if not self.pretrains:
-            return list(self.players)
-        return [replace(player, every=1) for player in self.players if player.generates]
 
     def _others(self, player: Player) -> list[nn.Parameter]:
         """What other players move, and this one does not."""
@@ -340,7 +338,3 @@ class Adversarial(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = saved.load(self, checkpoint)
-
-
-def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:
-    """Of gradients, where there is one process."""

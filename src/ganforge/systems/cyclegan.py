@@ -130,11 +130,18 @@ class CycleGAN(Adversarial):
         return self.translated("AtoB", batch["a"]) if "a" in batch else self.translated("BtoA", batch["b"])
 
     @torch.no_grad()
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """A, A to B, A to B to A, B, B to A, B to A to B."""
+    def round_trip(self, batch: Batch, generated: Tensor) -> Tensor:
         generated = generated.float()  # of autocast, which has ended
-        back = self.translated("BtoA", batch["b"])
-        return [
-            *(batch["a"], generated, self.translated("BtoA", generated)),
-            *(batch["b"], back, self.translated("AtoB", back)),
-        ]
+        return self.translated("BtoA" if "a" in batch else "AtoB", generated)
+
+    @torch.no_grad()
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """The round trips of those sides that the batch has: A, A to B, A to B to A, B, B to A, B to A to B."""
+        shown = {}
+        if "a" in batch:
+            shown |= {"A": batch["a"], "A to B": generated.float(), "A to B to A": self.round_trip(batch, generated)}
+        if "b" in batch:
+            b = {"b": batch["b"]}
+            back = self.infer(b) if "a" in batch else generated
+            shown |= {"B": batch["b"], "B to A": back.float(), "B to A to B": self.round_trip(b, back)}
+        return shown
