@@ -104,6 +104,14 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
     write_bands(root / "bands", rng)
 
 
+def write_pictures(folder: Path, n: int) -> None:
+    """n colour pictures of noise."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(n):
+        Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+
+
 def write_bands(root: Path, rng: np.random.Generator) -> None:
     """What the recipes of geodata read: radar and optical, heights, and many bands in one file."""
     optical = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")

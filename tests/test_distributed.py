@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import two_processes
-from conftest import ROOT, TINY_PIX2PIX, write_digits
+from conftest import ROOT, TINY_PIX2PIX, write_digits, write_pictures
 from test_band_pairs import write_scenes
 from two_processes import BATCH, CASES, RUNS, STEPS
 
@@ -30,6 +30,7 @@ def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("both")
     write_digits(folder / "mnist", np.random.default_rng(0))
     write_scenes(folder / "scenes", 28, holes=range(0, 28, 3))
+    write_pictures(folder / "colour", 28)
     command = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", str(SCRIPT), str(folder / "two"), "2"]
     two = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

@@ -80,6 +80,22 @@ RUNS = {
         "trainer.max_epochs=2",
         "callbacks.progress.refresh_rate=0",
     ],
+    "colour": [
+        *(setting for setting in TINY_PIX2PIX if not setting.startswith(("data.n_", "data.batch"))),
+        "model=colorize",
+        "data=colour",
+        "data.size=32",
+        "data.val_fraction=0.18",  # five pictures
+        "data.test_fraction=0.11",
+        "model.pretrain.images=16",
+        "model.generator.depth=3",
+        "model.generator.dropout=0",
+        "model.generator.norm=instance",
+        "model.discriminator.norm=instance",
+        "model.discriminator.layers=2",
+        "trainer.max_epochs=2",
+        "callbacks.progress.refresh_rate=0",
+    ],
     "digits": [
         *(setting for setting in overrides_for_model("dcgan", 28) if not setting.startswith(("data.n_", "data.batch"))),
         "data=mnist",
@@ -179,6 +195,8 @@ def main(folder: Path, world: int) -> None:
         here = [f"data.batch_size={BATCH // world}", f"trainer.devices={world}"]
         if name == "digits":
             here.append(f"data.root={folder.parent / 'mnist'}")
+        if name == "colour":
+            here.append(f"data.root={folder.parent / 'colour'}")
         if name == "bands":
             here += [f"data.root={folder.parent / 'scenes'}", f"data.cache_dir={folder / 'cache'}"]
         scores[name] = gathered(run(composed([*overrides, *here], folder / name)), world)
