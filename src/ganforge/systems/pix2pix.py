@@ -84,7 +84,7 @@ class Pix2Pix(TwoPlayers):
         return {"l1": self.l1_weight * l1}
 
     def infer(self, batch: Batch) -> Tensor:
-        # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements.
-        measures = self.card.get("sides") is not None
+        # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements and for a and b.
+        measures = any(self.card.get(name) is not None for name in ("sides", "colour_space"))
         with torch.autocast(self.device.type, enabled=False) if measures else nullcontext():
             return infer(self.inference_network("generator"), batch["source"], self.norm_mode)
