@@ -20,7 +20,7 @@ from ganforge.networks import DCGANDiscriminator, DCGANGenerator
 from ganforge.systems import ConditionalGAN, LatentGAN, SemiSupervisedGAN
 
 SIZE = 16
-TRANSLATORS = ("pix2pix", "cyclegan", "cut", "fastcut")
+TRANSLATORS = ("pix2pix", "colorize", "cyclegan", "cut", "fastcut", "stargan")
 FROM_NOISE = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml") if path.stem not in TRANSLATORS)
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
 # Which of two numbers is better, by how their names begin; of others neither is.
 LARGER = re.compile(
-    r"(psnr|ssim|is|precision|recall|r2|label_accuracy|accuracy|recognised|bond_\w+|\w+_exact|site_recall)(/|$)"
+    r"(psnr|psnr_ab|ssim|is|precision|recall|r2|(label_)?accuracy|recognised|bond_\w+|\w+_exact|site_recall)(/|$)"
 )
 SMALLER = re.compile(
-    r"(l1|mae|rmse|fid|kid|fd|kd|swd|duplicates|perceptual|lpips|cycle_l1|reconstruction|site_shift_px)(/|$)"
+    r"(\w+_difference|(cycle_)?l1|mae|rmse|[fk]i?d|swd|duplicates|perceptual|reconstruction|site_shift_px)(/|$)"
 )
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
 # Names of results that are not of a test set.
@@ -64,9 +64,15 @@ def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: 
         f"{len(data.sets['val'])} pictures\n"
         f"run folder: {run_dir}",
         *data.notes,
+        *_phases(model),
         sep="\n",
         flush=True,
     )
+
+
+def _phases(model: Adversarial) -> list[str]:
+    images = model.pretrain.images
+    return [f"pre-training: the first {images:,} images without critics, then the game"] if images else []
 
 
 def _counts(data: DataModule) -> str:

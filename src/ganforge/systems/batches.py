@@ -1,7 +1,12 @@
 """What goes through a game by name: batches, images, loss terms."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+
+_DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
 
 Batch = dict[str, Tensor]
 Images = dict[str, Tensor]
@@ -24,3 +29,8 @@ def channels_last(batch: Batch) -> Batch:
 def detached(images: Images) -> Images:
     """The images as data, through which no gradient passes."""
     return {name: image.detach() for name, image in images.items()}
+
+
+def drawn_by(seed: Sequence[int]) -> np.random.Generator:
+    """What the noise of a batch is drawn from, a function of the seed alone."""
+    return np.random.default_rng([*seed, _DRAWN])
