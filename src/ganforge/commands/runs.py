@@ -92,11 +92,16 @@ def _named(name: str, folder: str | Path) -> Run:
 
 
 def columns(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row a run: name, state, score, monitor, images, duration in seconds, and the settings that differ."""
+    """A row a run: name, state, score, monitor, images, duration in seconds, of translations the compared number on the
+    test set (floor, test, ceiling), and the settings that differ.
+    """
     names, keys = ("name", "state", "score", "monitor", "images", "duration"), differing(runs)
     rows = [(run, run.settings) for run in runs]
+    bounds = [title for title in ("floor", "test", "ceiling") if any(title in run.between for run in runs)]
     return [
-        {name: getattr(run, name) for name in names} | {key: settings.get(key) for key in keys}
+        {name: getattr(run, name) for name in names}
+        | {title: run.between.get(title) for title in bounds}
+        | {key: settings.get(key) for key in keys}
         for run, settings in rows
     ]
 

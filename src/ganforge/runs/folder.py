@@ -60,6 +60,14 @@ class Run:
         return (ended - began).total_seconds() if began and ended and ended >= began else None
 
     @property
+    def between(self) -> dict[str, float]:
+        """Of a translation what its compared number is on the test set: "floor", "test", "ceiling", where these are."""
+        number = (self.monitor or "").removeprefix("val/")
+        found = {title: self.results.get(f"{title}/{number}") for title in ("floor", "test", "ceiling")}
+        known = {title: float(value) for title, value in found.items() if is_number(value)}
+        return known if "floor" in known else {}
+
+    @property
     def error(self) -> str | None:
         return self.status.get("error")
 
