@@ -73,6 +73,8 @@ def test_translations_are_shown_between_their_floor_and_their_ceiling(tmp_path, 
     ]
     assert lines["a"] == ["finished", "0.3", "0.5", "0.25", "0.1", "1:01:05"]
     assert lines["b"] == ["interrupted", "0.3", "0.5", "1:01:05"] and lines["c"] == ["finished", "0.4", "1:01:05"]
+    narrow = table(find(tmp_path), width=50)  # has no room for them
+    assert [column.header.plain for column in narrow.columns][3:] == ["val/l1", "images", "time"]
     rows = list(csv.DictReader(io.StringIO(as_csv(find(tmp_path)))))
     assert [(row["floor"], row["test"], row["ceiling"]) for row in rows] == [
         ("0.5", "0.25", "0.1"), ("0.5", "", ""), ("", "", "")

@@ -10,7 +10,7 @@ from typing import Any
 from ganforge.errors import UserError, require
 from ganforge.files.untrusted import printable
 from ganforge.runs.compare import difference, differing, rank, select, sort
-from ganforge.runs.folder import Run, find, is_run, read
+from ganforge.runs.folder import BETWEEN, Run, find, is_run, read
 from ganforge.runs.table import cell, print_table
 
 
@@ -97,7 +97,7 @@ def columns(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """
     names, keys = ("name", "state", "score", "monitor", "images", "duration"), differing(runs)
     rows = [(run, run.settings) for run in runs]
-    bounds = [title for title in ("floor", "test", "ceiling") if any(title in run.between for run in runs)]
+    bounds = [title for title in BETWEEN if any(title in run.between for run in runs)]
     return [
         {name: getattr(run, name) for name in names}
         | {title: run.between.get(title) for title in bounds}

@@ -5,7 +5,7 @@ from typing import Any
 
 from ganforge.files.untrusted import printable, shortened
 from ganforge.runs.compare import differing
-from ganforge.runs.folder import Run, clock, plain
+from ganforge.runs.folder import BETWEEN, Run, clock, plain
 
 NAME = (16, 32)  # characters, at least and at most; of longer ones the end is shown, in which they differ
 LONGEST_SETTING = 24
@@ -28,6 +28,9 @@ def table(runs: Sequence[Run], title: str | None = None, width: int = 80, first:
         "images": ["" if run.images is None else f"{run.images:,}" for run in runs],
         "time": [clock(run.duration) for run in runs],
     }
+    shortest = min(NAME[0], max((len(printable(run.name)) for run in runs), default=0))
+    if sum(map(_width, columns.items())) - len("run") + shortest > width:  # --csv has them
+        columns = {name: values for name, values in columns.items() if name not in BETWEEN}
     fixed, keys = len(columns), differing(runs)
     short = _short(keys)
     own = [run.settings for run in runs]
@@ -73,7 +76,7 @@ def print_table(runs: Sequence[Run], console: Any) -> None:
 def _between(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Of translations the compared number on the test set, between its floor and its ceiling."""
     found = [run.between for run in runs]
-    titles = [title for title in ("floor", "test", "ceiling") if any(title in own for own in found)]
+    titles = [title for title in BETWEEN if any(title in own for own in found)]
     return {title: [f"{own[title]:.4g}" if title in own else "" for own in found] for title in titles}
 
 
