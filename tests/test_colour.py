@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 import ganforge
 from conftest import TINY_PIX2PIX
 from ganforge.commands.colour import ColourTranslator
+from ganforge.commands.evaluate import evaluate
 from ganforge.commands.predict import predict
 from ganforge.commands.translators import translator
 from ganforge.data.colour import ColourData
@@ -232,6 +233,15 @@ def test_evaluation_prediction_and_python_give_the_same_picture(trained, tmp_pat
         np.testing.assert_array_equal(written, model.translate(folder / f"{index}.png"))
         assert np.abs(written.astype(int) - expected).max() <= 1
         assert (written != expected).mean() < 0.01
+
+
+def test_the_numbers_are_computed_again_from_the_checkpoint(trained):
+    results = json.loads((trained / "results.json").read_text())
+    again = evaluate(trained)
+    names = [name for name in results if name.startswith(("test/", "floor/", "ceiling/", "baseline/"))]
+    assert len(names) > 12
+    for name in names:
+        assert again[name] == pytest.approx(results[name], rel=1e-4, abs=1e-4), name
 
 
 def test_a_picture_keeps_its_size_and_its_lightness(trained, flowers, tmp_path):

@@ -76,10 +76,12 @@ class Pix2Pix(TwoPlayers):
 
     def g_losses(self, batch: Batch, images: Images) -> Terms:
         real_logits = self.logits(batch, batch["target"]) if self.objective.relativistic else None
-        return {
-            "adv": self.objective.g(self.logits(batch, images["fake"]), real_logits),
-            "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid")),
-        }
+        adversarial = {"adv": self.objective.g(self.logits(batch, images["fake"]), real_logits)}
+        return adversarial | self.pretraining_losses(batch, images)
+
+    def pretraining_losses(self, batch: Batch, images: Images) -> Terms:
+        l1 = weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid"))
+        return {"l1": self.l1_weight * l1}
 
     def infer(self, batch: Batch) -> Tensor:
         # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements.
