@@ -166,8 +166,13 @@ def test_a_run_is_on_all_dashboards_over_images_seen(configured, folders, tmp_pa
     assert ["final", "test", "l1", results["final/test/l1"], None, None] in table["data"]
     assert (file.parent / "files" / last["evolution.path"]).is_file()
     summary = {key: value for update in found["summary"] for key, value in update["update"].items()}
-    for name in ("test/l1", "best/val/l1", "images_seen", "images_per_second"):
+    for name in ("test/l1", "floor/l1", "floor/psnr", "best/val/l1", "images_seen", "images_per_second"):
         assert summary[name] == results[name]
+    worst = results["evaluation"]["test/worst"]["worst"]
+    assert last["worst/test.captions"] == [f"{c['name']}: l1 {c['l1']:.4g}, psnr {c['psnr']:.4g}" for c in worst]
+    for shown, case in zip(last["worst/test.filenames"], worst, strict=True):
+        kept = (folder / "samples/test" / case["picture"]).read_bytes()
+        assert (file.parent / "files" / shown).read_bytes() == kept
     [artifact] = [artifact for artifact in found["artifact"] if artifact["type"] == "model"]
     assert "best" in artifact["aliases"]
     assert int(artifact["manifest"]["contents"][0]["size"]) == (folder / "checkpoints/best.ckpt").stat().st_size
@@ -178,6 +183,7 @@ def test_a_run_is_on_all_dashboards_over_images_seen(configured, folders, tmp_pa
         (seen, pytest.approx(float(row["train/g/l1"]))) for seen, row in zip(images, trained, strict=True)
     ]
     assert [event.step for event in board.Images("samples")] == [int(picture.stem[7:]) for picture in pictures]
+    assert board.Images("worst/test/1")[0].step == images[-1]
     assert (board.Images("samples")[0].width, board.Images("samples")[0].height) == Image.open(pictures[0]).size
     assert len(board.Histograms("gradients/d")) == len(trained) // 2
     assert board.Scalars("results/test/l1")[0].value == pytest.approx(results["test/l1"])

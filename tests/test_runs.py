@@ -60,6 +60,29 @@ def test_runs_are_found_ranked_and_compared(folder):
     assert find(folder / "sweep/b")[0].name == "b"
 
 
+def test_translations_are_shown_between_their_floor_and_their_ceiling(tmp_path, capsys):
+    results = {"floor/l1": 0.5, "test/l1": 0.25, "ceiling/l1": 0.1, "floor/psnr": 3.0}
+    write(tmp_path / "a", results=results, state="finished", score=0.3)
+    write(tmp_path / "b", results={"floor/l1": 0.5}, state="interrupted", score=0.3)
+    write(tmp_path / "c", results={"floor/l1": "x", "test/l1": 0.2}, state="finished", score=0.4)
+    assert main(["runs", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    lines = {line.split()[1]: line.split()[2:] for line in printed.splitlines() if line.strip()[:1].isdigit()}
+    assert ["val/l1", "floor", "test", "ceiling", "images", "time"] in [
+        line.split()[2:] for line in printed.splitlines()
+    ]
+    assert lines["a"] == ["finished", "0.3", "0.5", "0.25", "0.1", "1:01:05"]
+    assert lines["b"] == ["interrupted", "0.3", "0.5", "1:01:05"] and lines["c"] == ["finished", "0.4", "1:01:05"]
+    narrow = table(find(tmp_path), width=50)  # has no room for them
+    assert [column.header.plain for column in narrow.columns][3:] == ["val/l1", "images", "time"]
+    rows = list(csv.DictReader(io.StringIO(as_csv(find(tmp_path)))))
+    assert [(row["floor"], row["test"], row["ceiling"]) for row in rows] == [
+        ("0.5", "0.25", "0.1"), ("0.5", "", ""), ("", "", "")
+    ]  # fmt: skip
+    write(tmp_path / "plain" / "d", results={"test/l1": 0.25}, state="finished", score=0.3)
+    assert "floor" not in as_csv(find(tmp_path / "plain")) and "floor" not in as_json(find(tmp_path / "plain"))
+
+
 def test_a_larger_score_is_first_where_it_is_better(tmp_path):
     for name, score in (("low", 0.1), ("high", 0.9)):
         write(tmp_path / name, state="finished", score=score, monitor="val/bond_f1", mode="max")

@@ -74,9 +74,29 @@ class Dashboard(pl.Callback):
         for logger in _media_loggers(trainer):
             logger.numbers(numbers, images)
             logger.table("evaluation", COLUMNS, evaluation_table(results, test_names), images)
+            for name, rows in cases(results).items():
+                logger.cases(name, rows, images)
             if evolution and evolution.is_file():
                 logger.picture("evolution", evolution, "from the first validation to the last", images)
             logger.checkpoint(Path(results["best_checkpoint"]), results["best_checkpoint_images_seen"])
+
+
+def cases(results: dict[str, Any]) -> dict[str, list[tuple[Path, str, dict[str, float]]]]:
+    """The pictures of the test sets that came out worst, by the name they are shown under: worst/test."""
+    found = {}
+    for name, said in results["evaluation"].items():
+        if name.endswith("/worst") and "worst" in said:
+            known = ("picture", "name", "index")
+            rows = [
+                (
+                    Path(said["folder"]) / case["picture"],
+                    case["name"],
+                    {key: value for key, value in case.items() if key not in known},
+                )
+                for case in said["worst"]
+            ]
+            found[f"worst/{name.removesuffix('/worst')}"] = [row for row in rows if row[0].is_file()]
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def evaluation_table(results: dict[str, Any], test_names: list[str]) -> list[list[Any]]:

@@ -7,11 +7,13 @@ from ganforge.evaluation.partners import source_of
 from ganforge.evaluation.worst import MOST
 from ganforge.runs.generators import Generator, load_generator
 
+WORST = 8
+
 
 def most_cases(generator: Generator) -> int:
-    """How many of the worst pictures the run kept."""
+    """How many of the worst pictures the run kept; a run of an earlier version does not say."""
     evaluation = generator.card["config"].get("evaluation")
-    asked = evaluation.get("worst") if isinstance(evaluation, dict) else None
+    asked = evaluation.get("worst", WORST) if isinstance(evaluation, dict) else None
     return asked if isinstance(asked, int) and 0 <= asked <= MOST else 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ganforge.errors import UserError, require
 from ganforge.files.untrusted import printable
 from ganforge.runs.compare import difference, differing, rank, select, sort
-from ganforge.runs.folder import Run, find, is_run, read
+from ganforge.runs.folder import BETWEEN, Run, find, is_run, read
 from ganforge.runs.table import cell, print_table
 
 
@@ -92,11 +92,16 @@ def _named(name: str, folder: str | Path) -> Run:
 
 
 def columns(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row a run: name, state, score, monitor, images, duration in seconds, and the settings that differ."""
+    """A row a run: name, state, score, monitor, images, duration in seconds, of translations the compared number on the
+    test set (floor, test, ceiling), and the settings that differ.
+    """
     names, keys = ("name", "state", "score", "monitor", "images", "duration"), differing(runs)
     rows = [(run, run.settings) for run in runs]
+    bounds = [title for title in BETWEEN if any(title in run.between for run in runs)]
     return [
-        {name: getattr(run, name) for name in names} | {key: settings.get(key) for key in keys}
+        {name: getattr(run, name) for name in names}
+        | {title: run.between.get(title) for title in bounds}
+        | {key: settings.get(key) for key in keys}
         for run, settings in rows
     ]
 

@@ -13,6 +13,7 @@ from ganforge.runs import status
 
 # The order of a ranking: what has a result comes first.
 STATES = ("finished", "pruned", "running", "interrupted", "failed", "unknown")
+BETWEEN = ("floor", "test", "ceiling")
 MARKS = (".hydra/config.yaml", status.FILE, "results.json", "metrics.csv")
 # Where a run is and how it was started, not what it trains.
 PLACE = {"name", "run_dir", "resume", "ckpt_path", "sweep", "launcher"}
@@ -58,6 +59,14 @@ class Run:
         ended = _time(self.status.get("ended")) or (datetime.now(timezone.utc) if self.state == "running" else None)
         # A clock that was set back in between tells nothing.
         return (ended - began).total_seconds() if began and ended and ended >= began else None
+
+    @property
+    def between(self) -> dict[str, float]:
+        """Of a translation what its compared number is on the test set: "floor", "test", "ceiling", where these are."""
+        number = (self.monitor or "").removeprefix("val/")
+        found = {title: self.results.get(f"{title}/{number}") for title in BETWEEN}
+        known = {title: float(value) for title, value in found.items() if is_number(value)}
+        return known if "floor" in known else {}
 
     @property
     def error(self) -> str | None:

@@ -191,7 +191,7 @@ def _worst(name: str, said: dict[str, Any]) -> str:
 def _warned(results: dict[str, Any], places: dict[str, str], key: str) -> str:
     """Beside a number that is not better than that of the sources as they are."""
     floor, result = (results.get(places[title] + key) for title in ("floor", "result"))
-    if floor is None or result is None or not better(key):
+    if floor is None or result is None or not better(key) or floor == result == 0:
         return ""
     return "" if (result > floor if better(key) == "higher" else result < floor) else " (no better than the floor)"
 

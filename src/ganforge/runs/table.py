@@ -5,7 +5,7 @@ from typing import Any
 
 from ganforge.files.untrusted import printable, shortened
 from ganforge.runs.compare import differing
-from ganforge.runs.folder import Run, clock, plain
+from ganforge.runs.folder import BETWEEN, Run, clock, plain
 
 NAME = (16, 32)  # characters, at least and at most; of longer ones the end is shown, in which they differ
 LONGEST_SETTING = 24
@@ -24,10 +24,14 @@ def table(runs: Sequence[Run], title: str | None = None, width: int = 80, first:
         "run": ["" for run in runs],
         "state": [run.state for run in runs],
         monitors.copy().pop() if len(monitors) == 1 else "score": [_score(run, len(monitors) > 1) for run in runs],
+        **_between(runs),
         "images": ["" if run.images is None else f"{run.images:,}" for run in runs],
         "time": [clock(run.duration) for run in runs],
     }
-    keys = differing(runs)
+    shortest = min(NAME[0], max((len(printable(run.name)) for run in runs), default=0))
+    if sum(map(_width, columns.items())) - len("run") + shortest > width:  # --csv has them
+        columns = {name: values for name, values in columns.items() if name not in BETWEEN}
+    fixed, keys = len(columns), differing(runs)
     short = _short(keys)
     own = [run.settings for run in runs]
     settings = {key: [plain(values.get(key)) for values in own] for key in keys}
@@ -43,7 +47,7 @@ def table(runs: Sequence[Run], title: str | None = None, width: int = 80, first:
         shown.caption = f"and {len(keys) - len(fitting)} more settings: --csv, --json, or --diff RUN RUN"
     for number, name in enumerate(columns):
         shown.add_column(
-            cell(name), justify="left" if number in (1, 2) else "right", no_wrap=number < 6, overflow="fold"
+            cell(name), justify="left" if number in (1, 2) else "right", no_wrap=number < fixed, overflow="fold"
         )
     for row in zip(*columns.values(), strict=True):
         shown.add_row(*map(cell, row))
@@ -67,6 +71,13 @@ def print_table(runs: Sequence[Run], console: Any) -> None:
                 said = shortened(run.error, LONGEST_ERROR)
                 console.print(f"{number}: {said}", soft_wrap=True, markup=False, highlight=False)
         first += len(same)
+
+
+def _between(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Of translations the compared number on the test set, between its floor and its ceiling."""
+    found = [run.between for run in runs]
+    titles = [title for title in BETWEEN if any(title in own for own in found)]
+    return {title: [f"{own[title]:.4g}" if title in own else "" for own in found] for title in titles}
 
 
 def _score(run: Run, named: bool) -> str:

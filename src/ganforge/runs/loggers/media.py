@@ -22,6 +22,9 @@ class MediaLogger(Logger):
     def table(self, name: str, columns: list[str], rows: list[list[Any]], images: int) -> None:
         """A table of strings, numbers and None."""
 
+    def cases(self, name: str, rows: list[tuple[Path, str, dict[str, float]]], images: int) -> None:
+        """Picture files, each with what it is called and what it scores."""
+
     def numbers(self, values: dict[str, float], images: int) -> None:
         """The numbers with which the run ends."""
 

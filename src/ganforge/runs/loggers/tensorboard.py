@@ -61,6 +61,12 @@ class RunTensorBoard(MediaLogger):
         text = "\n".join(f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in lines)
         self.writer.add_text(name, text, images)
 
+    def cases(self, name: str, rows: list[tuple[Path, str, dict[str, float]]], images: int) -> None:
+        numbers = list(dict.fromkeys(number for *_, scores in rows for number in scores))
+        self.table(name, ["name", *numbers], [[title, *map(scores.get, numbers)] for _, title, scores in rows], images)
+        for place, (file, title, _) in enumerate(rows, 1):
+            self.picture(f"{name}/{place}", file, title, images)
+
     def numbers(self, values: dict[str, float], images: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(f"results/{name}", value, images)

@@ -157,6 +157,15 @@ class RunWandB(MediaLogger):
 
         self._log({name: wandb.Table(columns=columns, data=rows)}, images)
 
+    def cases(self, name: str, rows: list[tuple[Path, str, dict[str, float]]], images: int) -> None:
+        import wandb
+
+        shown = []
+        for file, title, scores in rows:
+            said = ", ".join(f"{number} {value:.4g}" for number, value in scores.items())
+            shown.append(wandb.Image(str(file), caption=f"{title}: {said}"))
+        self._log({name: shown}, images)
+
     def numbers(self, values: dict[str, float], images: int) -> None:
         # Sweeps of W&B look at what is logged.
         self._log({name: value for name, value in values.items() if name.startswith("best/")}, images)
