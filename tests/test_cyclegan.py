@@ -130,6 +130,20 @@ def test_every_step_equals_a_plain_loop_pools_included(fit):
                 torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
+def test_how_each_critic_judges_is_logged(fit):
+    system = cyclegan(pool_size=0)
+    logged, seen = Rows(system), []
+    note = system.judged
+    system.judged = lambda side, images: seen.append((side, note(side, images))) or seen[-1][1]
+    fit(system, TinySides(n_train=2))
+    (row,), judged = logged.rows, seen[-4:]  # of A real and generated, then of B
+    assert [side for side, _ in judged] == ["a", "a", "b", "b"]
+    for side, (real, fake) in (("a", judged[:2]), ("b", judged[2:])):
+        assert row[f"train/d/accuracy_real_{side}"] == pytest.approx((real[1] > 0.5).float().mean().item())
+        assert row[f"train/d/accuracy_fake_{side}"] == pytest.approx((fake[1] < 0.5).float().mean().item())
+        assert row[f"train/d/logit_real_{side}"] == pytest.approx(real[1].mean().item(), rel=1e-5)
+
+
 def test_a_pool_keeps_all_at_first_and_then_exchanges_half():
     pool, returned = ImagePool(size=50), []
     for step in range(2050):

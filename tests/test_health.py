@@ -31,6 +31,8 @@ WON = {
 class Scripted(pl.LightningModule):
     """Logs the next row of `rows` at every second batch of 4 images."""
 
+    label_smoothing = 0.0
+
     def __init__(self, rows: list[dict[str, float]]):
         super().__init__()
         self.automatic_optimization = False
@@ -218,3 +220,18 @@ def test_batch_duplicates_counts_images_with_a_twin():
     images[1] = images[4]
     assert batch_duplicates(images).item() == pytest.approx(3 / 10)
     assert batch_duplicates(images[:1]).item() == 0
+
+
+def test_each_of_two_critics_is_watched(watched, monkeypatch):
+    """CycleGAN's: one wins and loses again, the other never does; the remedies are settings that it has."""
+    monkeypatch.delattr(Scripted, "label_smoothing")
+    beaten = {f"{name}_b": value for name, value in BALANCED.items() if "grad" not in name}
+    won = {f"{name}_a": value for name, value in WON.items() if "grad" not in name}
+    well = {f"{name}_a": value for name, value in BALANCED.items() if "grad" not in name}
+    health, _ = watched([{**well, **beaten}, *[{**won, **beaten}] * 3, {**well, **beaten}], patience=2)
+    told, right = health.warnings
+    assert told.startswith("The discriminator of A has won: it recognises 99.5% of the real and 100.0%")
+    assert "mean logits 9 and -11.5" in told and "model.penalties.r1=5" in told and "label_smoothing" not in told
+    assert right.startswith("The generator deceives the discriminator again")
+    health, _ = watched([{**well, **{f"{name}_b": value for name, value in WON.items()}}] * 3, patience=2)
+    assert health.warnings[0].startswith("The discriminator of B has won")

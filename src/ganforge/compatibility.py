@@ -19,7 +19,7 @@ from ganforge import CONF
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.files.untrusted import first_line
-from ganforge.systems import Adversarial, LatentGAN, Pix2Pix
+from ganforge.systems import CUT, Adversarial, CycleGAN, LatentGAN, Pix2Pix
 from ganforge.words import choices
 
 # What a user can do where data lack something that they could provide.
@@ -51,6 +51,8 @@ def check_parts(config: DictConfig) -> None:
     saved = {output.network for output in hydra.utils.get_class(config.model._target_).outputs.values()}
     for name in config.model:
         group = next((f"model/{part}" for part in (name, name.rpartition("_")[0]) if f"model/{part}" in chosen), None)
+        # Where a model has several of a kind: model/generator@model.a_to_b.
+        group = next((key for key in chosen if key.endswith(f"@model.{name}")), group)
         node = OmegaConf.select(config.model, name, throw_on_resolution_failure=False)
         if group is None or not OmegaConf.is_dict(node) or "_target_" not in node:
             continue
@@ -92,11 +94,20 @@ def settle(config: DictConfig, data: DataModule) -> None:
 def check_logits(model: Adversarial, data: DataModule) -> None:
     """Raise UserError where a discriminator takes no pictures of the data, or does not return what the loss takes.
 
-    Of pix2pix and of GANs from noise. Computed on shapes alone.
+    Of translations and of GANs from noise. Computed on shapes alone.
     """
+    a, b = (*data.channels.values(), None)[:2]
+    judged = {}
     if isinstance(model, Pix2Pix):
-        pair = torch.empty(data.batch_size, sum(data.channels.values()), data.size, data.size, device="meta")
-        _shape_of_logits(model.discriminator, pair)
+        judged = {"discriminator": a + b}
+    elif isinstance(model, CycleGAN):
+        judged = {"critic_a": a, "critic_b": b}
+    elif isinstance(model, CUT):
+        judged = {"discriminator": b}
+    for name, channels in judged.items():
+        pictures = torch.empty(data.batch_size, channels, data.size, data.size, device="meta")
+        _shape_of_logits(name, getattr(model, name), pictures)
+    if isinstance(model, Pix2Pix):
         for term in model.terms.values():
             term.check(model.discriminator, data)
     if not isinstance(model, LatentGAN):
@@ -104,7 +115,7 @@ def check_logits(model: Adversarial, data: DataModule) -> None:
     images = torch.empty(2, data.channels["channels"], data.size, data.size, device="meta")
     label = model.label({"label": torch.zeros(2, dtype=torch.int64, device="meta")})
     wanted = model.logits_shape(len(images), len(data.class_names))
-    shape = _shape_of_logits(model.discriminator, images, label)
+    shape = _shape_of_logits("discriminator", model.discriminator, images, label)
     require(
         shape in (None, wanted),
         f"model.discriminator: {type(model.discriminator).__name__} returns {_form(shape or ())}, and "
@@ -113,7 +124,7 @@ def check_logits(model: Adversarial, data: DataModule) -> None:
     )
 
 
-def _shape_of_logits(network: nn.Module, *inputs: Tensor | None) -> tuple[int, ...] | None:
+def _shape_of_logits(name: str, network: nn.Module, *inputs: Tensor | None) -> tuple[int, ...] | None:
     """What a discriminator returns for inputs of these shapes; None where that cannot be said without numbers."""
     try:
         weights = {name: value.to("meta") for name, value in network.state_dict().items()}
@@ -124,7 +135,7 @@ def _shape_of_logits(network: nn.Module, *inputs: Tensor | None) -> tuple[int, .
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         size = "×".join(map(str, inputs[0].shape[2:]))
         raise UserError(
-            f"model.discriminator: {type(network).__name__} takes no such pictures or classes ({first_line(error)}), "
+            f"model.{name}: {type(network).__name__} takes no such pictures or classes ({first_line(error)}), "
             f"as those of {size} px; a larger data.size, or fewer layers or scales, may help"
         ) from error
 
@@ -177,7 +188,9 @@ def _composed(overrides: Iterable[str]) -> DictConfig:
 
 
 def _choices(group: str) -> list[str]:
-    return sorted({choice for folder in _folders() for choice in choices(folder).get(group, [])})
+    """Of a group, wherever in the config its choice is put."""
+    kind = group.partition("@")[0]
+    return sorted({choice for folder in _folders() for choice in choices(folder).get(kind, [])})
 
 
 def _folders() -> list[Path]:

@@ -17,6 +17,9 @@ _WON = (
     "(model.input_noise.std=0.1), an R1 penalty (model.penalties.r1=5), augmentation (model/augment=diff), or a "
     "smaller discriminator"
 )
+_WON_BY_PATCHES = (
+    "a lower model.optimizer_d.lr, an R1 penalty (model.penalties.r1=5), or a smaller discriminator (its base_channels)"
+)
 _NOT_FINITE = (
     "lower model.optimizer_g.lr and model.optimizer_d.lr, model.clip_g=1 and model.clip_d=1, or trainer.precision=32"
 )
@@ -38,8 +41,8 @@ class Health(pl.Callback):
 
     - the generator has collapsed: `batch_diversity` below `diversity`, or `batch_duplicates` above `duplicates`, in
       `patience` rows one after another;
-    - the discriminator has won: its accuracy is above `accuracy` on real and on generated images, in as many. Critics
-      have no accuracy, and it is no fault of theirs that they tell the two apart: it is not logged for them. The
+    - the discriminator, or one of several, has won: its accuracy is above `accuracy` on real and on generated images
+      (of patches where it judges these), in as many. It is not logged where only differences of logits count. The
       accuracy alone decides, because what remains of the generator's gradient may be tiny (saturating objectives) or
       large and useless; it is told with the rest. 1 switches this off;
     - a number is NaN or infinite, or updates were left out because of one (`model.on_nonfinite=skip`): at once. At
@@ -71,7 +74,7 @@ class Health(pl.Callback):
         self.diversity, self.duplicates, self.accuracy = diversity, duplicates, accuracy
         self.warnings: list[str] = []
         self._latest: dict[str, float] = {}
-        self._episodes = {name: _Episode() for name in ("collapse", "won", "not finite")}
+        self._episodes = {name: _Episode() for name in ("collapse", "not finite")}
         self._largest_gradient = 0.0  # of the generator
         self._skipped = 0  # updates, up to the row before
 
@@ -95,7 +98,9 @@ class Health(pl.Callback):
         # What is no number says nothing of the game, neither that it is lost nor that it is well again.
         values = {name: value for name, value in values.items() if math.isfinite(value)}
         self._check_generator(trainer, module, values)
-        self._check_discriminator(trainer, module, values)
+        for name in list(values):
+            if name.startswith("d/accuracy_real"):
+                self._check_discriminator(trainer, module, values, name.removeprefix("d/accuracy_real"))
 
     def _check_finite(self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float]) -> None:
         bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
@@ -134,24 +139,30 @@ class Health(pl.Callback):
                 right=f"The generator draws different images again: {' and '.join(facts)}",
             )
 
-    def _check_discriminator(self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float]) -> None:
-        real, fake, gradient = (values.get(name) for name in ("d/accuracy_real", "d/accuracy_fake", "g/grad_norm"))
+    def _check_discriminator(
+        self, trainer: pl.Trainer, module: pl.LightningModule, values: dict[str, float], which: str
+    ) -> None:
+        """which: how the names of its numbers end, such as _a where there are several."""
+        real, fake = (values.get(f"d/accuracy_{kind}{which}") for kind in ("real", "fake"))
+        gradient = values.get("g/grad_norm")
         if real is None or fake is None:
             return
         facts = f"it recognises {real:.1%} of the real and {fake:.1%} of the generated images"
-        if "d/logit_real" in values and "d/logit_fake" in values:
-            facts += f" (mean logits {values['d/logit_real']:.3g} and {values['d/logit_fake']:.3g})"
+        logits = [values[name] for kind in ("real", "fake") if (name := f"d/logit_{kind}{which}") in values]
+        if len(logits) == 2:
+            facts += f" (mean logits {logits[0]:.3g} and {logits[1]:.3g})"
         if gradient is not None:
             self._largest_gradient = max(self._largest_gradient, gradient)
             gone = " and has vanished" if gradient < 0.01 * self._largest_gradient else ""
             facts += f", and the generator's gradient norm is {gradient:.3g}{gone}"
+        named = f" of {which[1:].upper()}" if which else ""
         self._judge(
             trainer,
             module,
-            "won",
+            f"won{which}",
             wrong=real > self.accuracy and fake > self.accuracy,
-            what=f"The discriminator has won: {facts} (alarm above {self.accuracy:.1%} for both)",
-            remedy=_WON,
+            what=f"The discriminator{named} has won: {facts} (alarm above {self.accuracy:.1%} for both)",
+            remedy=_WON if hasattr(module, "label_smoothing") else _WON_BY_PATCHES,
             right=f"The generator deceives the discriminator again: {facts}",
         )
 
@@ -167,7 +178,7 @@ class Health(pl.Callback):
         right: str,
     ) -> None:
         """Count this row; say `what` when it has lasted long enough, and `right` when it is over after that."""
-        episode = self._episodes[name]
+        episode = self._episodes.setdefault(name, _Episode())
         if not wrong:
             if episode.told:
                 self._say(module, f"{right}, at {module.images_seen} images seen.")
