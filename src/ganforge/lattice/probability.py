@@ -1,0 +1,198 @@
+"""How likely it is that two sites are joined, by the ink that a generator drew between them.
+
+A generator that is sure draws a line or paper; one that is not draws something between. What its hesitation is worth is
+learned from networks whose bonds are known: `fitted`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.spatial import Delaunay, QhullError, cKDTree
+
+from ganforge.lattice.baselines import triangulation
+from ganforge.lattice.bonds import lines_between
+from ganforge.lattice.ink import Page, page_of
+from ganforge.lattice.network import bond_array
+from ganforge.lattice.sites import anchored
+
+DOUBTFUL = (0.05, 0.95)  # a probability between these is no answer
+FARTHEST = 4.0  # median distances to the nearest site, longest candidate; disorder and breathing stretch one to about 3
+STATIONS = 9  # at which the ink along a candidate is sampled
+ASIDE = (-0.5, 0.0, 0.5)  # px from the straight line between two sites, at which its ink is sampled too
+FEWEST = 3  # bonds that tell how dark a picture's lines are
+LARGEST = 1e3  # of a number of a calibration
+MOST_EVIDENCE = 200_000  # candidates that a calibration is fitted to
+PRIOR = 0.02  # of the squared numbers of a calibration, in its loss: where all is certain it stays finite
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a picture says of candidate bonds.
+
+    pairs: (K, 2) indices of sites, as `bond_array`. values: (K, 3): mean ink along the segment between the dots, its
+    weakest third, both over that of the picture's own lines, 0 to 1.5; and 1 where `read` sees a bond, else 0.
+    """
+
+    pairs: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability of a bond = 1 / (1 + exp(-(intercept + weights . evidence))).
+
+    weights: of the three numbers of `Evidence`.
+    """
+
+    intercept: float
+    weights: tuple[float, float, float]
+
+    def probabilities(self, evidence: Evidence) -> np.ndarray:
+        """(K,) of its pairs."""
+        return logistic(self.intercept + evidence.values @ np.array(self.weights))
+
+    def to_card(self) -> dict[str, Any]:
+        return {"intercept": self.intercept, "weights": list(self.weights)}
+
+    @staticmethod
+    def is_card(value: Any) -> bool:
+        """Whether a value from a checkpoint is what `to_card` gives."""
+        return (
+            isinstance(value, dict)
+            and value.keys() == {"intercept", "weights"}
+            and isinstance(value["weights"], list)
+            and len(value["weights"]) == 3
+            and all(
+                type(number) is float and abs(number) <= LARGEST for number in (value["intercept"], *value["weights"])
+            )
+        )
+
+    @classmethod
+    def from_card(cls, value: dict[str, Any]) -> "Calibration":
+        """The calibration of a value that `is_card`."""
+        return cls(value["intercept"], tuple(value["weights"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Pairs of sites that could be joined, and how likely they are.
+
+    pairs: (K, 2) as `bond_array`. probabilities: (K,) 0 to 1; calibrated: else they are ink, see `probable_bonds`.
+    """
+
+    pairs: np.ndarray
+    probabilities: np.ndarray
+    calibrated: bool
+
+    @property
+    def is_bond(self) -> np.ndarray:
+        """(K,) whether a pair is more likely joined than not."""
+        return self.probabilities >= 0.5
+
+    @property
+    def is_doubtful(self) -> np.ndarray:
+        return doubtful(self.probabilities)
+
+
+def probable_bonds(drawn: np.ndarray, sites: np.ndarray, calibration: Calibration | None = None) -> Candidates:
+    """The probability of every bond that could be between the sites, from the picture that a generator drew.
+
+    drawn: (H, W) uint8, dark dots and lines on light paper. sites: (N, 2) in px of it. Without a calibration what `read`
+    takes for bonds has 0.5 to 1 and the rest less, by its ink.
+    """
+    evidence = evidence_in(drawn, sites)
+    if calibration is not None:
+        return Candidates(evidence.pairs, calibration.probabilities(evidence), True)
+    ink, _, is_read = evidence.values.T
+    return Candidates(
+        evidence.pairs, np.where(is_read > 0, 0.5 + 0.5 * np.clip(ink, 0, 1), 0.499 * np.clip(ink, 0, 1)), False
+    )
+
+
+def doubtful(probabilities: np.ndarray) -> np.ndarray:
+    low, high = DOUBTFUL
+    return (low < probabilities) & (probabilities < high)
+
+
+def candidates(sites: np.ndarray) -> np.ndarray:
+    """(K, 2) pairs of sites that could be bonded: edges of the Delaunay triangulation, and those that one flip makes.
+
+    At most FARTHEST median distances of neighbours apart.
+    """
+    if len(sites) < 2:
+        return bond_array([])
+    edges = triangulation(sites)
+    pairs = [edges]
+    if len(sites) >= 4:
+        try:
+            mesh = Delaunay(sites)
+        except QhullError:  # all on one line
+            mesh = None
+        if mesh is not None:
+            triangle, opposite = np.nonzero(mesh.neighbors >= 0)
+            other = mesh.neighbors[triangle, opposite]
+            # The corner of the neighbour that is none of the edge they share.
+            back = (mesh.neighbors[other] == triangle[:, None]).argmax(axis=1)
+            pairs.append(np.stack([mesh.simplices[triangle, opposite], mesh.simplices[other, back]], axis=1))
+    pairs = bond_array(np.concatenate(pairs))
+    spacing = float(np.median(cKDTree(sites).query(sites, k=2)[0][:, 1]))
+    length = np.sqrt(((sites[pairs[:, 0]] - sites[pairs[:, 1]]) ** 2).sum(axis=1))
+    return pairs[(length > 0) & (length <= FARTHEST * spacing)]
+
+
+def evidence_in(drawn: np.ndarray, sites: np.ndarray) -> Evidence:
+    """What a picture says of the candidates between the sites, and of whatever else `read` takes for a bond."""
+    page = page_of(drawn)
+    sites = np.asarray(sites, dtype=np.float64).reshape(-1, 2)
+    centres, radius = anchored(page, sites)
+    bonds = lines_between(page, centres, radius).bonds
+    pairs = bond_array(np.concatenate([candidates(sites), bonds]))
+    if len(pairs) == 0:
+        return Evidence(pairs, np.zeros((0, 3)))
+    is_read = np.isin(pairs @ [len(sites), 1], bonds @ [len(sites), 1])
+    ink = ink_along(page, centres, pairs, radius)
+    mean, weakest = ink.mean(axis=1), np.sort(ink, axis=1)[:, : STATIONS // 3].mean(axis=1)
+    line = float(np.median(mean[is_read])) if is_read.sum() >= FEWEST else 1.0
+    values = np.stack([mean / line, weakest / line], axis=1).clip(0, 1.5)
+    return Evidence(pairs, np.concatenate([values, is_read[:, None]], axis=1))
+
+
+def ink_along(page: Page, sites: np.ndarray, pairs: np.ndarray, radius: float) -> np.ndarray:
+    """(K, STATIONS) ink along the stretch between the dots of each pair, the darkest across it."""
+    start = sites[pairs[:, 0]]
+    along = sites[pairs[:, 1]] - start
+    length = np.sqrt((along**2).sum(axis=1, keepdims=True))
+    unit = along / length
+    begin = np.minimum(radius + 1.0, 0.4 * length)
+    forth = begin + np.linspace(0, 1, STATIONS) * (length - 2 * begin)
+    x, y = start[:, :1] + forth * unit[:, :1], start[:, 1:] + forth * unit[:, 1:]
+    across = [page.at(page.soft, x - off * unit[:, 1:], y + off * unit[:, :1]) for off in ASIDE]
+    return np.maximum.reduce(across)
+
+
+def logistic(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(values, -50, 50)))
+
+
+def fitted(values: np.ndarray, joined: np.ndarray) -> Calibration | None:
+    """The calibration under which (K, 3) values of `Evidence` say best which pairs are (K,) joined, or None.
+
+    Logistic regression with a weak prior; None where all are joined, or none is.
+    """
+    values, joined = np.asarray(values, dtype=np.float64), np.asarray(joined, dtype=np.float64)
+    if len(joined) == 0 or joined.min() == joined.max():
+        return None
+    with_one = np.concatenate([np.ones((len(values), 1)), values], axis=1)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        score = with_one @ weights
+        value = np.logaddexp(0, score).sum() - (joined * score).sum() + PRIOR * (weights**2).sum()
+        return value, with_one.T @ (logistic(score) - joined) + 2 * PRIOR * weights
+
+    found = minimize(loss, np.zeros(4), jac=True, method="L-BFGS-B").x
+    intercept, *weights = (float(number) for number in np.clip(found, -LARGEST, LARGEST))
+    return Calibration(intercept, tuple(weights))
