@@ -4,8 +4,6 @@ A generator that is sure draws a line or paper; one that is not draws something 
 learned from networks whose bonds are known: `fitted`.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +102,26 @@ def probable_bonds(drawn: np.ndarray, sites: np.ndarray, calibration: Calibratio
     drawn: (H, W) uint8, dark dots and lines on light paper. sites: (N, 2) in px of it. Without a calibration what `read`
     takes for bonds has 0.5 to 1 and the rest less, by its ink.
     """
-    evidence = evidence_in(drawn, sites)
+    page, sites = page_of(drawn), np.asarray(sites, dtype=np.float64).reshape(-1, 2)
+    evidence = evidence_in(page, sites, candidate_bonds(sites))
+    return Candidates(evidence.pairs, probabilities_of(evidence, calibration), calibration is not None)
+
+
+def bond_probabilities(
+    drawn: np.ndarray, sites: np.ndarray, pairs: np.ndarray, calibration: Calibration | None = None
+) -> np.ndarray:
+    """(K,) the same for (K, 2) pairs of the sites, in any order."""
+    evidence = evidence_in(page_of(drawn), np.asarray(sites, dtype=np.float64).reshape(-1, 2), bond_array(pairs))
+    number = len(sites)
+    place = np.searchsorted(evidence.pairs @ [number, 1], np.sort(pairs, axis=1).reshape(-1, 2) @ [number, 1])
+    return probabilities_of(evidence, calibration)[place]
+
+
+def probabilities_of(evidence: Evidence, calibration: Calibration | None) -> np.ndarray:
     if calibration is not None:
-        return Candidates(evidence.pairs, calibration.probabilities(evidence), True)
-    ink, _, is_read = evidence.values.T
-    return Candidates(
-        evidence.pairs, np.where(is_read > 0, 0.5 + 0.5 * np.clip(ink, 0, 1), 0.499 * np.clip(ink, 0, 1)), False
-    )
+        return calibration.probabilities(evidence)
+    ink, is_read = evidence.values[:, 0].clip(0, 1), evidence.values[:, 2] > 0
+    return np.where(is_read, 0.5 + 0.5 * ink, 0.499 * ink)
 
 
 def doubtful(probabilities: np.ndarray) -> np.ndarray:
@@ -118,7 +129,7 @@ def doubtful(probabilities: np.ndarray) -> np.ndarray:
     return (low < probabilities) & (probabilities < high)
 
 
-def candidates(sites: np.ndarray) -> np.ndarray:
+def candidate_bonds(sites: np.ndarray) -> np.ndarray:
     """(K, 2) pairs of sites that could be bonded: edges of the Delaunay triangulation, and those that one flip makes.
 
     At most FARTHEST median distances of neighbours apart.
@@ -144,13 +155,11 @@ def candidates(sites: np.ndarray) -> np.ndarray:
     return pairs[(length > 0) & (length <= FARTHEST * spacing)]
 
 
-def evidence_in(drawn: np.ndarray, sites: np.ndarray) -> Evidence:
-    """What a picture says of the candidates between the sites, and of whatever else `read` takes for a bond."""
-    page = page_of(drawn)
-    sites = np.asarray(sites, dtype=np.float64).reshape(-1, 2)
+def evidence_in(page: Page, sites: np.ndarray, pairs: np.ndarray) -> Evidence:
+    """What a picture says of (K, 2) candidates between the sites, and of whatever else `read` takes for a bond."""
     centres, radius = anchored(page, sites)
     bonds = lines_between(page, centres, radius).bonds
-    pairs = bond_array(np.concatenate([candidates(sites), bonds]))
+    pairs = bond_array(np.concatenate([pairs, bonds]))
     if len(pairs) == 0:
         return Evidence(pairs, np.zeros((0, 3)))
     is_read = np.isin(pairs @ [len(sites), 1], bonds @ [len(sites), 1])
