@@ -88,17 +88,26 @@ class Run:
         drawn = sample.pictures(self._sampler, n, class_name=class_name, truncation=truncation, seed=seed)
         return np.stack(list(drawn))
 
-    def translate(self, picture: np.ndarray | str | Path, *, output: str | None = None) -> np.ndarray:
+    def translate(
+        self, picture: np.ndarray | str | Path, *, output: str | None = None, as_drawn: bool = False
+    ) -> np.ndarray:
         """One picture, translated at its own size: what `ganforge predict` writes.
 
         picture: a file, or an array (H, W, C): uint8 with 1 or 3 channels, for models of other bands the values of
-        these. Returns uint8 (H, W, C'), or the values of the target's bands in their own unit and type.
+        these. Returns uint8 (H, W, C'), or the values of the target's bands in their own unit and type. A model of
+        networks also takes a list of sites, a file or floats (N, 2); as_drawn: as `ganforge predict --as-drawn`.
         """
         from ganforge.commands import scenes
         from ganforge.pictures import images
         from ganforge.pictures.rasters import Raster
 
         translator = self._translator(output)
+        if not as_drawn and self.card.get("drawing") is not None:
+            from ganforge.commands import redrawn
+
+            return redrawn.translate(
+                translator, redrawn.look_of(translator), Path(picture) if isinstance(picture, str) else picture
+            )
         if isinstance(picture, str | Path):
             picture = scenes.read(Path(picture), translator)
         elif translator.is_measured:

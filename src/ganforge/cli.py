@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
     predict.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
     predict.add_argument("--direction", metavar="NAME", help="of a model that translates both ways: AtoB, BtoA")
+    predict.add_argument(
+        "--as-drawn", action="store_true", help="networks: give pictures as they are, not their sites redrawn"
+    )
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"

@@ -35,8 +35,10 @@ def read_and_write(source: np.ndarray, generated: np.ndarray, factors: np.ndarra
     write(between(source, generated, factors), *files)
 
 
-def write(network: Network, json_file: Path, graph_file: Path) -> None:
-    plain = {"sites": network.sites.round(3).tolist(), "bonds": network.bonds.tolist()}
+def write(network: Network, json_file: Path, graph_file: Path, decimals: int | None = 3) -> None:
+    """decimals: of the sites in the files; None for all, where they are in no pixels."""
+    sites = network.sites if decimals is None else network.sites.round(decimals)
+    plain = {"sites": sites.tolist(), "bonds": network.bonds.tolist()}
     found = classify(network)
     said = {"lattice": found.lattice, "lattice_margin": round(found.margin, 3)}
     json_file.write_text(json.dumps(plain | said) + "\n")

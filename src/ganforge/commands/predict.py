@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from ganforge.commands import scenes
 from ganforge.commands.scenes import Seen
-from ganforge.commands.sources import Source, check, find
+from ganforge.commands.sources import Source, check, check_targets, find
 from ganforge.commands.translator import Translator, fit
 from ganforge.errors import require
 from ganforge.files.folders import make_writable, plain_name
@@ -40,6 +40,7 @@ def predict(
     recursive: bool = False,
     skip_broken: bool = False,
     overwrite: bool = False,
+    as_drawn: bool = False,
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
@@ -49,6 +50,9 @@ def predict(
     a file that is already there) raises UserError before the first picture is translated. Names are kept, unless they
     are none for a file of `output`; formats that are read and not written (GIF) become PNG, and what they cannot hold
     TIFF. Of several pages or frames the first is translated.
+
+    A model of networks is shown the sites of a picture as it saw sites in training, whatever they look like, and takes
+    lists of them too (see `redrawn`); as_drawn: it is shown the pictures as they are, as with full_size and tile.
     """
     generator = load_generator(checkpoint, direction)
     translator = Translator(
@@ -56,16 +60,25 @@ def predict(
     )
     reads_networks = "networks" in generator.card["provides"]
     if reads_networks:
-        from ganforge.commands import bonds  # other translations need none of SciPy
+        from ganforge.commands import bonds, redrawn  # other translations need none of SciPy
+
+        look = None if as_drawn or translator.keeps_scale else redrawn.look_of(translator)
+        if look is not None:
+            return redrawn.predict(
+                translator, look, pictures, Path(output),
+                recursive=recursive, skip_broken=skip_broken, overwrite=overwrite,
+            )  # fmt: skip
 
     sources, notes = find(pictures, recursive)
+    if reads_networks and not as_drawn and not translator.keeps_scale:
+        notes.append(f"{generator.path} does not say how its sites were drawn, so the pictures are given as they are")
     seen, broken = check(sources, lambda source: scenes.look(source.file, translator))
     hint = "; --skip-broken leaves them out" if seen else ""
     require(not broken or (skip_broken and bool(seen)), "; ".join(broken) + hint)
     output = Path(output)
     files = {source: _files(output, source, seen[source].suffix, reads_networks) for source in seen}
     written = [file for targets in files.values() for file in targets]
-    _check_targets(output, written, overwrite)
+    check_targets(output, written, overwrite)
     for height, width in dict.fromkeys(translator.seen_at(one.height, one.width) for one in seen.values()):
         if reads_networks:
             bonds.check_size(height, width)
@@ -170,17 +183,3 @@ def _files(output: Path, source: Source, suffix: str, network: bool) -> list[Pat
     """What is written for a picture: the translation under its name, and the two files of a network."""
     folder = output.joinpath(*map(plain_name, source.below.parts))
     return [folder / plain_name(source.file.stem, end) for end in [suffix, *([".json", ".graphml"] if network else [])]]
-
-
-def _check_targets(output: Path, written: list[Path], overwrite: bool) -> None:
-    require(
-        not output.exists() or output.is_dir(), f"--output {output}: is a file; give a folder, it is made if missing"
-    )
-    repeated = sorted({str(file.relative_to(output)) for file in written if written.count(file) > 1})
-    require(not repeated, f"pictures of one name would overwrite each other: {', '.join(repeated)}")
-    existing = [str(file.relative_to(output)) for file in written if file.exists()]
-    require(
-        overwrite or not existing,
-        f"--output {output}: already holds {', '.join(existing[:5])}{' ...' if len(existing) > 5 else ''}; choose "
-        "another folder, or --overwrite",
-    )

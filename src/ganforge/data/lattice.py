@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ganforge.data.module import DataModule, RealPictures
 from ganforge.errors import require
 from ganforge.lattice import Distribution, Drawing, Network, draw, sample
+from ganforge.lattice.canonical import Look
 from ganforge.pictures.tensors import to_unit
 
 # First words of the seeds: the streams of two splits have nothing in common.
@@ -188,6 +189,9 @@ class LatticeData(DataModule):
         dataset = self.sets[split]
         of_turn = [self.class_names.index(name) for name in dataset.distribution.lattices]
         return np.resize(np.array(of_turn, dtype=np.int64), len(dataset))
+
+    def drawing(self) -> dict[str, Any]:
+        return Look.of(self.distribution, self.size, self.seed).to_card()
 
     def fingerprint(self) -> str:
         parts = [self.distribution, self.test_distribution, self.shifted_distribution]

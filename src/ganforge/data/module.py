@@ -126,6 +126,10 @@ class DataModule(pl.LightningDataModule):
     def adopt(self, sides: Mapping[str, Side] | None) -> None:
         """Take what a checkpoint says that numbers mean, where these data would find that out."""
 
+    def drawing(self) -> dict[str, Any] | None:
+        """For the checkpoint's card: how sites are drawn (`ganforge.lattice.canonical.Look`); None for other data."""
+        return None
+
     @property
     def settled(self) -> dict[str, Any]:
         """What became of settings of which the data decide, by name."""

@@ -66,6 +66,12 @@ def _side(value: Any) -> Side:
     return Side.from_card(value, "the checkpoint")
 
 
+def _is_look(value: Any) -> bool:
+    from ganforge.lattice.canonical import Look  # most checkpoints need none of SciPy
+
+    return Look.is_card(value)
+
+
 # What every card says, and whether a value can be meant; `ganforge.runs.provenance.describe` writes it.
 CARD: dict[str, Callable[[Any], bool]] = {
     "networks": lambda value: isinstance(value, dict) and all(isinstance(own, dict) for own in value.values()),
@@ -81,6 +87,7 @@ MORE = {
     **dict.fromkeys(("source_channels", "target_channels"), lambda value: value is None or _is_band_count(value)),
     "channels": lambda value: value in (None, 1, 3),
     "sides": lambda value: value is None or _are_sides(value),
+    "drawing": lambda value: value is None or _is_look(value),
     "class_names": _are_words,
     "data_fingerprint": lambda value: isinstance(value, str),
     "bond_calibration": _is_calibration,

@@ -34,6 +34,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "size": data.size,
         "fit_to_size": data.fit_to_size,
         "provides": sorted(data.provides),
+        "drawing": data.drawing(),
         "config": resolved,
         "layout": LAYOUT,
         "data_fingerprint": data.fingerprint(),
