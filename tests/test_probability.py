@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from conftest import TINY_PIX2PIX
+from ganforge.commands import bonds
 from ganforge.errors import UserError
 from ganforge.evaluation.bonds import BondCounts, band
 from ganforge.evaluation.reliability import Reliability, calibration_error, diagram
 from ganforge.experiment import run
-from ganforge.lattice import Distribution, Network, Style, bond_array, draw, patch, read, sample
+from ganforge.lattice import Distribution, Network, Style, bond_array, draw, find_sites, patch, read, sample
 from ganforge.lattice.draw import dot_ink, grey, line_ink
 from ganforge.lattice.probability import (
     Calibration,
@@ -23,6 +24,7 @@ from ganforge.lattice.probability import (
     logistic,
     probable_bonds,
 )
+from ganforge.networks.symmetry import SymmetryAverage, back, turned
 from ganforge.runs import checkpoint
 
 WIDE = Distribution(disorder=(0.0, 0.2), breathing=(0.45, 0.55), dot_radius=(3.0, 3.5))
@@ -186,3 +188,37 @@ def test_a_calibration_that_is_none_is_refused(value, tmp_path):
     torch.save({"ganforge": {**card, "bond_calibration": value}, "state_dict": {}}, tmp_path / "b.ckpt")
     with pytest.raises(UserError, match="bond_calibration"):
         checkpoint.load(tmp_path / "b.ckpt")
+
+
+def test_the_mean_over_symmetries_is_symmetric():
+    torch.manual_seed(0)
+    network = SymmetryAverage(torch.nn.Conv2d(1, 1, 3, padding=1))
+    images = torch.rand(2, 1, 6, 8)
+    with torch.no_grad():
+        for symmetry in range(8):
+            assert torch.equal(back(turned(images, symmetry), symmetry), images)
+            there = network(turned(images, symmetry))
+            assert torch.allclose(there, turned(network(images), symmetry), atol=1e-6)
+    assert len({turned(images[..., :6], symmetry).numpy().tobytes() for symmetry in range(8)}) == 8
+
+
+def test_bonds_are_written_with_their_probabilities(tmp_path):
+    drawn, bond = with_one_bond(0.4)
+    source, sites = SQUARES.source[..., None], find_sites(SQUARES.source)
+    bond = sorted(np.hypot(*(sites - SQUARES.network.sites[end]).T).argmin() for end in bond)
+    network, found = bonds.between(source, drawn[..., None], np.array([2.0, 2.0]), Calibration(-6.0, (4.0, 8.0, 0.0)))
+    bonds.write(network, tmp_path / "a.json", tmp_path / "a.graphml", candidates=found)
+    said = json.loads((tmp_path / "a.json").read_text())
+    assert len(said["probabilities"]) == len(said["bonds"]) == len(network.bonds) and said["calibrated"]
+    every = {tuple(pair): p for pair, p in zip(found.pairs.tolist(), found.probabilities.tolist(), strict=True)}
+    assert [every[tuple(pair)] for pair in said["bonds"]] == pytest.approx(said["probabilities"], abs=1e-4)
+    is_bond = bond in said["bonds"]
+    assert is_bond or said["doubtful_other_pairs"] == [bond]
+    assert len(said["doubtful_other_pairs"]) == len(said["doubtful_other_probabilities"]) == 1 - is_bond
+    assert bonds.said_of([found])[0].startswith("1 bond is" if is_bond else "no bonds are")
+    assert len(bonds.said_of([found])) == 1 and len(bonds.said_of([probable_bonds(drawn, sites)])) == 2
+    shown = bonds.coloured(drawn[..., None], sites, found, 2.0).astype(int)
+    x, y = sites[bond].mean(axis=0).astype(int)
+    assert np.ptp(shown[y, x]) > 100  # in colour
+    plain = np.ptp(shown, axis=2) == 0
+    assert plain.mean() > 0.95 and np.array_equal(shown[plain][:, 0], drawn[plain])

@@ -84,7 +84,7 @@ class LatticeData(DataModule):
     `ganforge.lattice.Distribution`. shifted: ranges that differ in a second test set, off the training distribution.
     n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
     n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
-    n_calibration: likewise, networks from which probabilities of bonds are learned before the test; None: 3 n_test, 0:
+    n_calibration: likewise, networks from which probabilities of bonds are learned before the test; None: 6 n_test, 0:
     there are none.
     """
 
@@ -126,9 +126,9 @@ class LatticeData(DataModule):
             require(isinstance(n, int) and n >= 1, f"data.{name}={n}: 1 or more pictures")
         require(
             n_calibration is None or (isinstance(n_calibration, int) and n_calibration >= 0),
-            f"data.n_calibration={n_calibration}: 0 or more networks, or null for three times n_test",
+            f"data.n_calibration={n_calibration}: 0 or more networks, or null for six times n_test",
         )
-        self.n_calibration = 3 * n_test if n_calibration is None else n_calibration
+        self.n_calibration = 6 * n_test if n_calibration is None else n_calibration
         ranges = {
             "cells": cells,
             "disorder": disorder,
