@@ -185,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--extractor", metavar="FILE", help="of ganforge extractor, in place of Inception")
     judge.add_argument("--weights", metavar="FILE", help="of Inception; default: torch-fidelity's download")
     judge.add_argument("-n", type=int, metavar="N", help="how many are generated; default: as at the end of the run")
+    judge.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
     judge.add_argument("--output", "-o", metavar="FILE", help="write the numbers as JSON")
     judge.add_argument("--overwrite", action="store_true", help="replace FILE")
     judge.set_defaults(run="evaluate:evaluate")

@@ -69,6 +69,7 @@ def evaluate(
     extractor: str | None = None,
     weights: str | None = None,
     n: int | None = None,
+    norm_mode: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -77,8 +78,9 @@ def evaluate(
     subject: a run or checkpoint, whose data and metrics are those it was trained with; or a folder of pictures,
     compared with those of the folder `against`. pictures: a folder of pictures to judge in place of what the model
     generates. metrics (of fid, kid, is, precision, recall; swd, diversity, duplicates need no weights), extractor,
-    weights: in place of the run's. n: how many are generated; None for as many as at the end of the run. output: a JSON
-    file for the numbers.
+    weights: in place of the run's. n: how many are generated; None for as many as at the end of the run.
+    norm_mode: running or batch statistics of the normalization, in place of the run's. output: a JSON file for the
+    numbers.
     """
     unknown = [name for name in metrics or [] if name not in (*METRICS, *NUMBERS)]
     require(
@@ -98,7 +100,10 @@ def evaluate(
     fidelity = {"metrics": by_features, "extractor": extractor, "weights": weights} if by_features else None
     own = (fidelity, in_pixels) if metrics or extractor or weights else None
     try:
-        results = of_folders(subject, against, fidelity, in_pixels) if against else of_run(subject, pictures, own, n)
+        if against:
+            results = of_folders(subject, against, fidelity, in_pixels)
+        else:
+            results = of_run(subject, pictures, own, n, norm_mode)
     except UserError as error:
         raise UserError(_as_options(str(error))) from error
     summary.tables(results, ["test"], Console())
@@ -137,12 +142,14 @@ def of_run(
     pictures: str | Path | None,
     own: tuple[dict[str, Any] | None, Sequence[str]] | None,
     n: int | None,
+    norm_mode: str | None = None,
 ) -> dict[str, Any]:
     """The numbers of a run's generator, or of a folder of pictures, on the run's test set.
 
     own: what is computed in place of the run's metrics, as for `of_folders`.
     """
     generator = load_generator(checkpoint)
+    generator.card["norm_mode"] = norm_mode or generator.card["norm_mode"]
     try:
         data = rebuild_data(generator, n)
         require(

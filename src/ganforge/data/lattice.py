@@ -18,6 +18,7 @@ from ganforge.pictures.tensors import to_unit
 
 # First words of the seeds: the streams of two splits have nothing in common.
 STREAMS = {"train": 0, "val": 1, "test": 2, "shifted": 3, "calibration": 5}
+PARALLELOGRAMS = ("parallelogram",)
 
 
 def drawing(distribution: Distribution, size: int, seed: int, split: str, index: int) -> Drawing:
@@ -82,6 +83,7 @@ class LatticeData(DataModule):
 
     lattices: names to train on; test_lattices: names to test on, None for the same. The ranges (lo, hi) are those of
     `ganforge.lattice.Distribution`. shifted: ranges that differ in a second test set, off the training distribution.
+    outlines: of the patches, see `ganforge.lattice.outlines`; None for parallelograms.
     n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
     n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
     n_calibration: likewise, networks from which probabilities of bonds are learned before the test; None: 6 n_test, 0:
@@ -117,6 +119,7 @@ class LatticeData(DataModule):
         num_workers: int,
         seed: int,
         n_calibration: int | None = None,
+        outlines: list[str] | None = None,
     ):
         channels = {"source_channels": source_channels, "target_channels": target_channels}
         super().__init__(size=size, batch_size=batch_size, num_workers=num_workers, seed=seed, **channels)
@@ -140,6 +143,8 @@ class LatticeData(DataModule):
             "scale": scale,
         }
         self.distribution = Distribution(lattices=_names(lattices), symmetries=symmetries, **_tuples(ranges))
+        if outlines is not None:
+            self.distribution = replace(self.distribution, outlines=_names(outlines))
         require(
             self.distribution.disorder[1] > 0,
             f"data.disorder={list(disorder)}: without disorder all patches of a size are one network, and those tested "
@@ -196,6 +201,9 @@ class LatticeData(DataModule):
     def fingerprint(self) -> str:
         parts = [self.distribution, self.test_distribution, self.shifted_distribution]
         described = [part and asdict(part) for part in parts]
+        for part in filter(None, described):
+            if part["outlines"] == PARALLELOGRAMS:  # as before there were others
+                del part["outlines"]
         text = json.dumps([described, self.counts, self.fresh, self.size, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
