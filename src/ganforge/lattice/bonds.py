@@ -17,6 +17,7 @@ LEAST_RIDGE = 0.06  # of the ink of a dot; the thinnest, palest line legible has
 SHARE = 0.5  # of the picture's own lines: a fainter stretch is a gap
 RIDGE = 0.25  # of the same: a line stands out by less from its sides is a smear; small triangles fill with blur
 THINNEST = 2.0  # px, of a line's profile: one between two pixels is as broad, however thin it is
+CROWDED = 1.4  # times RIDGE
 NARROW = 0.25  # share of a line's middle that is no broader; the rest may have other lines close by
 BROADER, BROADER_BY = 1.2, 0.5  # times, or px: a line broader than the picture's own by more is a smear
 LONGEST = 6.0  # median distances to the nearest dot, longest bond; breathing and disorder stretch one to about 3
@@ -90,9 +91,11 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
     keep = middle_half(ridges)
     middle = Ridges(ridges.ink[keep], ridges.bond[keep], np.bincount(ridges.bond[keep], minlength=len(pairs)))
     contrast = flanked(middle.ink, inner[keep], width / 2 + 1.0, width / 2 + 2.25)
-    ridge = quantile_per_bond(contrast, middle, 1 - PAPER) >= RIDGE * line
+    broad = quantile_per_bond(breadth[keep], middle, NARROW)
+    # Between others so close that it does not fall to half on any side, a line has to stand out by more.
+    ridge = quantile_per_bond(contrast, middle, 1 - PAPER) >= RIDGE * line * np.where(broad == 0, CROWDED, 1.0)
     lone = np.minimum(below, above) > free + 0.6
-    narrow = quantile_per_bond(breadth[keep], middle, NARROW) <= max(BROADER * usual, usual + BROADER_BY)
+    narrow = broad <= max(BROADER * usual, usual + BROADER_BY)
     bonds = whole & ridge & lone & narrow
     if not bonds.any():
         return NO_LINES
