@@ -21,11 +21,64 @@ COORDINATION = {
     "honeycomb": 3,
     "snub-square": 5,
     "elongated-triangular": 5,
+    "truncated-square": 3,
+    "truncated-hexagonal": 3,
+    "rhombitrihexagonal": 4,
+    "truncated-trihexagonal": 3,
+    "snub-trihexagonal": 5,
+}
+# The polygons around a site, in their order: the eleven Archimedean tilings (Grünbaum and Shephard 1987, section 2.1).
+CONFIGURATION = {
+    "kagome": (3, 6, 3, 6),
+    "square": (4, 4, 4, 4),
+    "triangular": (3, 3, 3, 3, 3, 3),
+    "honeycomb": (6, 6, 6),
+    "snub-square": (3, 3, 4, 3, 4),
+    "elongated-triangular": (3, 3, 3, 4, 4),
+    "truncated-square": (4, 8, 8),
+    "truncated-hexagonal": (3, 12, 12),
+    "rhombitrihexagonal": (3, 4, 6, 4),
+    "truncated-trihexagonal": (4, 6, 12),
+    "snub-trihexagonal": (3, 3, 3, 3, 6),
 }
 
 
 def test_every_lattice_has_a_known_coordination():
     assert set(COORDINATION) == set(LATTICES)
+
+
+def polygons_around(network, site):
+    """Numbers of sides of the polygons around a site, in order; walks each with the next bond clockwise."""
+    neighbours = [[] for _ in network.sites]
+    for first, second in network.bonds.tolist():
+        neighbours[first].append(second)
+        neighbours[second].append(first)
+    for own, others in enumerate(neighbours):
+        others.sort(key=lambda other: np.arctan2(*(network.sites[other] - network.sites[own])[::-1]))
+    sides = []
+    for first in neighbours[site]:
+        before, now, length = site, first, 1
+        while now != site and length < 20:
+            others = neighbours[now]
+            before, now = now, others[(others.index(before) - 1) % len(others)]
+            length += 1
+        sides.append(length)
+    return sides
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_the_polygons_around_every_site_of_a_cell_are_those_of_the_tiling(lattice):
+    network = patch(lattice, (7, 7))
+    basis = len(LATTICES[lattice].basis)
+    expected = CONFIGURATION[lattice]
+    shifted = [expected[k:] + expected[:k] for k in range(len(expected))]
+    for site in range(basis * 24, basis * 25):  # the cell in the middle
+        assert tuple(polygons_around(network, site)) in [*shifted, *(order[::-1] for order in shifted)]
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_bonds_of_a_lattice_are_equally_long(lattice):
+    assert np.ptp(patch(lattice, (4, 4)).lengths()) < 1e-9
 
 
 @pytest.mark.parametrize("lattice", LATTICES)

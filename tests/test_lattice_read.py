@@ -50,9 +50,9 @@ class Case:
         return grey(np.maximum(dot_ink(self.sites, self.radius, self.size), lines))
 
     def long_bond(self):
-        """A random bond with at least 6 px between its dots, or None."""
+        """A random bond with at least 7 px between its dots, or None: of less, a half is at the limit of softening."""
         lengths = np.hypot(*(self.sites[self.bonds[:, 1]] - self.sites[self.bonds[:, 0]]).T)
-        long = np.flatnonzero(lengths - 2 * self.radius >= 6)
+        long = np.flatnonzero(lengths - 2 * self.radius >= 7)
         return int(self.rng.choice(long)) if len(long) else None
 
 

@@ -51,7 +51,7 @@ def test_pictures_keep_their_names_and_sizes(trained, pictures, tmp_path):
         assert written.size == Image.open(picture).size
         assert written.mode == "L"
         assert (tmp_path / "out" / picture.name).with_suffix(".json").is_file()
-    assert len(list((tmp_path / "out").iterdir())) == 15
+    assert len(list((tmp_path / "out").iterdir())) == 20
 
 
 def test_the_network_is_written_in_the_pictures_own_pixels(trained, pictures, tmp_path, monkeypatch):
@@ -59,7 +59,7 @@ def test_the_network_is_written_in_the_pictures_own_pixels(trained, pictures, tm
     drawing = draw(patch("square", (3, 3)), 100, Style(dot_radius=6, line_width=3))
     target = np.array(Image.fromarray(drawing.target).resize((64, 64), Image.Resampling.BICUBIC))
     monkeypatch.setattr(Translator, "pictures", lambda translator, pictures: [target[..., None]])
-    predict.predict(trained, [pictures / "grey.png"], tmp_path / "out")
+    predict.predict(trained, [pictures / "grey.png"], tmp_path / "out", as_drawn=True)
     written = json.loads((tmp_path / "out/grey.json").read_text())
     match = match_sites(np.array(written["sites"]), drawing.network.sites, 1.0)
     assert len(match.pairs) == 9

@@ -97,6 +97,7 @@ class Run:
         to: str | None = None,
         attributes: Mapping[str, bool] | None = None,
         whiten: bool = False,
+        as_drawn: bool = False,
     ) -> np.ndarray:
         """One picture, translated at its own size: what `ganforge predict` writes.
 
@@ -104,7 +105,8 @@ class Run:
         these. to: of a model of many domains, to which. attributes: of one of attributes, those to have and not to
         have, such as {"Smiling": True}; those that are not given stay as the model sees them in the picture. whiten:
         see `ganforge.pictures.paper.whitened`. Returns uint8 (H, W, C'), or the values of the target's bands in their
-        own unit and type.
+        own unit and type. A model of networks also takes a list of sites, a file or floats (N, 2); as_drawn: as
+        `ganforge predict --as-drawn`.
         """
         from ganforge.commands import scenes
         from ganforge.pictures import images
@@ -112,6 +114,12 @@ class Run:
         from ganforge.pictures.rasters import Raster
 
         translator = self._translator(output, to, tuple((attributes or {}).items()))
+        if not as_drawn and self.card.get("drawing") is not None:
+            from ganforge.commands import redrawn
+
+            return redrawn.translate(
+                translator, redrawn.look_of(translator), Path(picture) if isinstance(picture, str) else picture
+            )
         if isinstance(picture, str | Path):
             picture = scenes.read(Path(picture), translator)
         elif translator.is_measured:

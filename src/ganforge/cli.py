@@ -88,7 +88,13 @@ def _parser() -> argparse.ArgumentParser:
         help="of a model of attributes: to have it (NAME=1) or not (NAME=0); several times. Those not set stay as the "
         "model itself sees them in each picture",
     )  # fmt: skip
+    predict.add_argument(
+        "--as-drawn", action="store_true", help="networks: give pictures as they are, not their sites redrawn"
+    )
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
+    predict.add_argument(
+        "--tta", action="store_true", help="the mean over the picture's 8 turns and mirrors (8 times the time)"
+    )
     predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"
     )
@@ -190,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--extractor", metavar="FILE", help="of ganforge extractor, in place of Inception")
     judge.add_argument("--weights", metavar="FILE", help="of Inception; default: torch-fidelity's download")
     judge.add_argument("-n", type=int, metavar="N", help="how many are generated; default: as at the end of the run")
+    judge.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
     judge.add_argument("--output", "-o", metavar="FILE", help="write the numbers as JSON")
     judge.add_argument("--overwrite", action="store_true", help="replace FILE")
     judge.set_defaults(run="evaluate:evaluate")

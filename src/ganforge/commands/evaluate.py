@@ -73,6 +73,7 @@ def evaluate(
     extractor: str | None = None,
     weights: str | None = None,
     n: int | None = None,
+    norm_mode: str | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -81,8 +82,9 @@ def evaluate(
     subject: a run or checkpoint, whose data and metrics are those it was trained with; or a folder of pictures,
     compared with those of the folder `against`. pictures: a folder of pictures to judge in place of what the model
     generates. metrics (of fid, kid, is, precision, recall; swd, diversity, duplicates need no weights), extractor,
-    weights: in place of the run's. n: how many are generated; None for as many as at the end of the run. output: a JSON
-    file for the numbers; of translations also a folder beside it, NAME_pictures, for those that came out worst.
+    weights: in place of the run's. n: how many are generated; None for as many as at the end of the run. norm_mode:
+    running or batch statistics of the normalization, in place of the run's. output: a JSON file for the numbers; of
+    translations also a folder beside it, NAME_pictures, for those that came out worst.
     """
     unknown = [name for name in metrics or [] if name not in (*METRICS, *NUMBERS)]
     require(
@@ -108,7 +110,7 @@ def evaluate(
         if against:
             results = of_folders(subject, against, fidelity, in_pixels)
         else:
-            results = of_run(subject, pictures, own, n, folder)
+            results = of_run(subject, pictures, own, n, folder, norm_mode)
     except UserError as error:
         raise UserError(_as_options(str(error))) from error
     summary.tables(results, summary.test_names(results) or ["test"], Console())
@@ -148,12 +150,14 @@ def of_run(
     own: tuple[dict[str, Any] | None, Sequence[str]] | None,
     n: int | None,
     folder: Path | None = None,
+    norm_mode: str | None = None,
 ) -> dict[str, Any]:
     """The numbers of a run's generator, or of a folder of pictures, on the run's test set; of both directions.
 
     own: what is computed in place of the run's metrics, as for `of_folders`. folder: for the worst pictures.
     """
     generator = load_generator(checkpoint)
+    generator.card["norm_mode"] = norm_mode or generator.card["norm_mode"]
     try:
         data = rebuild_data(generator, n)
         require(
@@ -186,6 +190,7 @@ def of_run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for each in generators.values():
         each.network.to(device)
+    evaluation.card = generator.card
     evaluation.begin("test", list(generators), device)
     values = {}
     for name, (there, back) in {name: (own, other(generators, name)) for name, own in generators.items()}.items():
@@ -237,10 +242,7 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
     )
     if "cache_dir" in config:
         config["cache_dir"] = str(_cache("pictures"))
-    if "download" in config:
-        config["download"] = False
-    if "num_workers" in config:
-        config["num_workers"] = 0
+    config |= {name: value for name, value in (("download", False), ("num_workers", 0)) if name in config}
     try:
         data = kind(**config)
     except TypeError as error:

@@ -4,15 +4,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.progress import Progress
 
 from ganforge.commands import scenes
 from ganforge.commands.scenes import Seen
-from ganforge.commands.sources import Source, check, find
+from ganforge.commands.sources import Source, check, check_targets, find
 from ganforge.commands.translator import Prepared, Translator
 from ganforge.commands.translators import translator as translator_of
 from ganforge.errors import require
@@ -21,6 +23,9 @@ from ganforge.files.untrusted import printable
 from ganforge.pictures import images, rasters
 from ganforge.pictures.paper import whitened
 from ganforge.runs.generators import Generator, asked, check_size, load_generator
+
+if TYPE_CHECKING:
+    from ganforge.lattice.probability import Candidates
 
 _BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
 _BATCH = 16  # pictures, at most; so many are read ahead, and wait to be written
@@ -45,27 +50,43 @@ def predict(
     recursive: bool = False,
     skip_broken: bool = False,
     overwrite: bool = False,
+    as_drawn: bool = False,
+    tta: bool = False,
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
     direction: which output of a model that has several, such as AtoB; None for the first. to, settings: what a model of
     many domains is asked for, as `ganforge.runs.generators.asked` takes it, settings as NAME=1 or NAME=0; with
-    to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype: see `Translator`. whiten:
-    scanned drawings are given white paper first (see `whitened`). recursive: also of folders in the folders, into
-    folders of the same names. skip_broken: pictures that do not decode are left out, and said. Everything that can be
-    wrong (a picture that does not decode, two of one name, a file that is already there) raises UserError before the
+    to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype, tta: see `Translator`.
+    whiten: scanned drawings are given white paper first (see `whitened`). recursive: also of folders in the folders,
+    into folders of the same names. skip_broken: pictures that do not decode are left out, and said. Everything that can
+    be wrong (a picture that does not decode, two of one name, a file that is already there) raises UserError before the
     first picture is translated. Names are kept, unless they are none for a file of `output`; formats that are read and
     not written (GIF) become PNG, and what they cannot hold TIFF. Of several pages or frames the first is translated.
+
+    A model of networks is shown the sites of a picture as it saw sites in training, whatever they look like, and takes
+    lists of them too (see `redrawn`); as_drawn: it is shown the pictures as they are, as with full_size and tile.
     """
     generator = load_generator(checkpoint, direction)
     options = {"norm_mode": norm_mode, "full_size": full_size, "tile": tile, "overlap": overlap, "dtype": dtype}
+    options["tta"] = tta
     asked_for = {end: translator_of(one, **options) for end, one in _asked(generator, to, settings).items()}
     translator = next(iter(asked_for.values()))
     reads_networks = "networks" in generator.card["provides"]
     if reads_networks:
-        from ganforge.commands import bonds  # other translations need none of SciPy
+        from ganforge.commands import bonds, redrawn  # other translations need none of SciPy
+
+        look = None if as_drawn or translator.keeps_scale else redrawn.look_of(translator)
+        if look is not None:
+            require(not whiten, "--whiten: sites are found on any paper; leave it out, or give --as-drawn too")
+            return redrawn.predict(
+                translator, look, pictures, Path(output),
+                recursive=recursive, skip_broken=skip_broken, overwrite=overwrite,
+            )  # fmt: skip
 
     sources, notes = find(pictures, recursive)
+    if reads_networks and not as_drawn and not translator.keeps_scale:
+        notes.append(f"{generator.path} does not say how its sites were drawn, so the pictures are given as they are")
     seen, broken = check(sources, lambda source: scenes.look(source.file, translator))
     hint = "; --skip-broken leaves them out" if seen else ""
     require(not broken or (skip_broken and bool(seen)), "; ".join(broken) + hint)
@@ -81,7 +102,7 @@ def predict(
         for end in asked_for
     }
     written = [file for own in files.values() for targets in own.values() for file in targets]
-    _check_targets(output, written, overwrite)
+    check_targets(output, written, overwrite)
     for height, width in dict.fromkeys(translator.seen_at(one.height, one.width) for one in seen.values()):
         if reads_networks:
             bonds.check_size(height, width)
@@ -90,6 +111,7 @@ def predict(
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")
 
+    found: list[Candidates] = []
     with Progress() as progress:
         steps = len(asked_for) * sum(one.steps(translator) for one in seen.values())
         task = progress.add_task("translating", total=steps)
@@ -97,7 +119,7 @@ def predict(
         def done(count: int = 1) -> None:
             progress.advance(task, count)
 
-        read_networks = bonds.read_and_write if reads_networks else None
+        read_networks = partial(bonds.read_and_write, found, generator.card) if reads_networks else None
         clean = whitened if whiten else _as_it_is
         for end, own in asked_for.items():
             plain = {source: files[end][source] for source in seen if not seen[source].is_scene}
@@ -106,6 +128,7 @@ def predict(
                 scenes.translate(source.file, seen[source], own, files[end][source][0], done)
     print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
     notes += dict.fromkeys(chain.from_iterable(one.notes for one in seen.values()))
+    notes += bonds.said_of(found) if reads_networks else []
     several = [source.file.name for source in seen if seen[source].pages > 1]
     notes += [f"of several pages the first was translated: {', '.join(several)}"] if several else []
     notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
@@ -202,17 +225,3 @@ def _files(output: Path, source: Source, end: str, suffix: str, network: bool) -
     folder = output.joinpath(*map(plain_name, source.below.parts))
     stem = f"{source.file.stem}{end}"
     return [folder / plain_name(stem, kind) for kind in [suffix, *([".json", ".graphml"] if network else [])]]
-
-
-def _check_targets(output: Path, written: list[Path], overwrite: bool) -> None:
-    require(
-        not output.exists() or output.is_dir(), f"--output {output}: is a file; give a folder, it is made if missing"
-    )
-    repeated = sorted({str(file.relative_to(output)) for file in written if written.count(file) > 1})
-    require(not repeated, f"pictures of one name would overwrite each other: {', '.join(repeated)}")
-    existing = [str(file.relative_to(output)) for file in written if file.exists()]
-    require(
-        overwrite or not existing,
-        f"--output {output}: already holds {', '.join(existing[:5])}{' ...' if len(existing) > 5 else ''}; choose "
-        "another folder, or --overwrite",
-    )

@@ -24,10 +24,13 @@ class Source:
     below: Path = Path()
 
 
-def find(given: Sequence[str | Path], recursive: bool = False) -> tuple[list[Source], list[str]]:
+def find(
+    given: Sequence[str | Path], recursive: bool = False, also: Sequence[str] = ()
+) -> tuple[list[Source], list[str]]:
     """The pictures among files and folders, in natural order, and what of the folders was left out, a sentence each.
 
-    recursive: those in folders of the folders too; hidden ones and links are not followed. Raises UserError where a
+    recursive: those in folders of the folders too; hidden ones and links are not followed. also: suffixes of files that
+    are taken of folders without any picture. Raises UserError where a
     path is missing, or a folder holds no picture.
     """
     sources, notes = [], []
@@ -37,6 +40,10 @@ def find(given: Sequence[str | Path], recursive: bool = False) -> tuple[list[Sou
             sources.append(Source(path))
             continue
         if not recursive:
+            others = _of_kinds(path, also)
+            if others:
+                sources += map(Source, others)
+                continue
             sources += map(Source, images.list_images(path))
             notes += _left_out(path, subfolders=True)
             continue
@@ -74,6 +81,18 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(shown, key=lambda entry: natural_key(entry.name))
 
 
+def _of_kinds(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files with these suffixes in a folder without a picture; of one name the first kind."""
+    entries = [entry for entry in _entries(folder) if entry.is_file()]
+    if any(map(is_picture, entries)):
+        return []
+    found = sorted((e for e in entries if e.suffix.lower() in suffixes), key=lambda e: suffixes.index(e.suffix.lower()))
+    first = {}
+    for entry in found:
+        first.setdefault(entry.stem, entry)
+    return sorted(first.values(), key=lambda entry: natural_key(entry.name))
+
+
 def is_picture(file: Path) -> bool:
     """Whether a file is one by its name: not hidden, with a suffix that is read."""
     return not file.name.startswith(".") and file.suffix.lower() in images.SUFFIXES and file.is_file()
@@ -90,3 +109,18 @@ def _left_out(folder: Path, subfolders: bool) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def check_targets(output: Path, written: list[Path], overwrite: bool) -> None:
+    """Raise UserError where files to be written in a folder would overwrite each other, or what is there already."""
+    require(
+        not output.exists() or output.is_dir(), f"--output {output}: is a file; give a folder, it is made if missing"
+    )
+    repeated = sorted({str(file.relative_to(output)) for file in written if written.count(file) > 1})
+    require(not repeated, f"pictures of one name would overwrite each other: {', '.join(repeated)}")
+    existing = [str(file.relative_to(output)) for file in written if file.exists()]
+    require(
+        overwrite or not existing,
+        f"--output {output}: already holds {', '.join(existing[:5])}{' ...' if len(existing) > 5 else ''}; choose "
+        "another folder, or --overwrite",
+    )

@@ -136,6 +136,10 @@ class DataModule(pl.LightningDataModule):
     def serve(self, outputs: Collection[str]) -> None:
         """Take what a user gets of the model, by name: what is none of it is not tested."""
 
+    def drawing(self) -> dict[str, Any] | None:
+        """For the checkpoint's card: how sites are drawn (`ganforge.lattice.canonical.Look`); None for other data."""
+        return None
+
     @property
     def settled(self) -> dict[str, Any]:
         """What became of settings of which the data decide, by name."""

@@ -18,8 +18,10 @@ class RunningMetrics:
     """Feeds generated images to those metrics whose needs the data meets.
 
     metrics: name -> an object with `needs`, `stages`, `monitor`, update(batch, generated, dataset), compute(), reset(),
-    and where it wants them prepare(data), called before training starts, describe(), and `stage`, set to "val" or
-    "test" before the first update. A copy that is given the sources in place of translations has `is_floor` set.
+    and where it wants them prepare(data), called before training starts, describe(), and `stage` and `name`, set to
+    "val" or "test" and to that of the data set before the first update; learn(infer, data, device, most), called before
+    the test, whose result the model's card says from then on, and recall(card), called before the first update. A copy
+    that is given the sources in place of translations has `is_floor` set.
 
     A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
     `baseline/x` of the test set keeps its name. Translations are tested between a floor and a ceiling, `floor/x` and
@@ -36,6 +38,7 @@ class RunningMetrics:
         self.running: dict[str, dict[str, Any]] = {}
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.prefix = ""
+        self.card: dict[str, Any] = {}  # of the model that is judged
         self.floors: dict[str, dict[str, Any]] = {}  # as `running`, of the source pictures
         self._has_floor = False
         self.most_cases, self.folder = worst if folder is not None else 0, Path(folder or "")
@@ -79,9 +82,11 @@ class RunningMetrics:
         self.cases = {
             name: WorstCases(k=self.most_cases, folder=self.folder, name=name) for name in names * bool(shows)
         }
-        for metrics in (*self.running.values(), *self.floors.values()):
+        for data_name, metrics in (*self.running.items(), *self.floors.items()):
             for metric in metrics.values():
-                metric.stage = stage
+                metric.stage, metric.name = stage, data_name
+                if hasattr(metric, "recall"):
+                    metric.recall(self.card)
                 if isinstance(metric, nn.Module):
                     metric.to(device)
         for metrics in self.floors.values():

@@ -16,8 +16,13 @@ CROWD = 4.25  # px beside a line within which another dot makes it crowded
 LEAST_RIDGE = 0.06  # of the ink of a dot; the thinnest, palest line legible has twice this once softened
 SHARE = 0.5  # of the picture's own lines: a fainter stretch is a gap
 RIDGE = 0.25  # of the same: a line stands out by less from its sides is a smear; small triangles fill with blur
+THINNEST = 2.0  # px, of a line's profile: one between two pixels is as broad, however thin it is
+CROWDED = 1.4  # times RIDGE
+NARROW = 0.25  # share of a line's middle that is no broader; the rest may have other lines close by
+BROADER, BROADER_BY = 1.2, 0.5  # times, or px: a line broader than the picture's own by more is a smear
 LONGEST = 6.0  # median distances to the nearest dot, longest bond; breathing and disorder stretch one to about 3
 MOST_AT_ONCE = 2_000_000  # distances computed at once: a page of noise has many dots
+PLATEAU = 0.9  # of a profile's peak: what is as dark belongs to the top of a smear
 PAPER = 0.4  # share of a line along which paper has to show on both sides; near its dots other lines may be close
 OFFSETS = np.arange(-5.0, 5.0 + STEP, STEP)  # px, across a line
 
@@ -70,6 +75,9 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
     clearest = sure[ridges.bond] & (contrast >= line)  # elsewhere other lines are close
     profile = np.median(ridges.ink[clearest], axis=0)
     width = line_width(ridges.ink[clearest])
+    breadth = breadths(ridges.ink, wide)
+    clear = sure[ridges.bond] & (contrast >= SHARE * line)
+    usual = max(float(np.median(breadth[clear])), THINNEST)
     # Second pass: as dark as this picture's lines, no gap, paper on both sides.
     free = radius + width / 2
     crowded = free + CROWD
@@ -83,9 +91,12 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
     keep = middle_half(ridges)
     middle = Ridges(ridges.ink[keep], ridges.bond[keep], np.bincount(ridges.bond[keep], minlength=len(pairs)))
     contrast = flanked(middle.ink, inner[keep], width / 2 + 1.0, width / 2 + 2.25)
-    ridge = quantile_per_bond(contrast, middle, 1 - PAPER) >= RIDGE * line
+    broad = quantile_per_bond(breadth[keep], middle, NARROW)
+    # Between others so close that it does not fall to half on any side, a line has to stand out by more.
+    ridge = quantile_per_bond(contrast, middle, 1 - PAPER) >= RIDGE * line * np.where(broad == 0, CROWDED, 1.0)
     lone = np.minimum(below, above) > free + 0.6
-    bonds = whole & ridge & lone
+    narrow = broad <= max(BROADER * usual, usual + BROADER_BY)
+    bonds = whole & ridge & lone & narrow
     if not bonds.any():
         return NO_LINES
     mass = profile[np.abs(OFFSETS) <= width / 2 + 1].sum() * STEP
@@ -182,6 +193,33 @@ def flanked(ink: np.ndarray, allowed: np.ndarray, near: float, far: float) -> np
         above_sides = np.where(allowed[:, index], ink[:, index] - np.maximum(left, right), -np.inf)
         best = np.maximum(best, above_sides)
     return best
+
+
+def breadths(ink: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """(S,) twice the distance in px in which a profile falls to half, on the side where it falls first.
+
+    From the middle of the darkest at `allowed` offsets: beside other lines one side tells; 0 where none does.
+    """
+    station = np.arange(len(ink))
+    inner = np.where(allowed, ink, -1.0)
+    level = inner.max(axis=1)
+    top = inner >= PLATEAU * level[:, None]
+    centre = np.rint((top * np.arange(len(OFFSETS))).sum(axis=1) / top.sum(axis=1)).astype(np.int64)
+    level = level / 2
+    nearest = np.full(len(ink), 2 * OFFSETS[-1])
+    for side in (1, -1):
+        before, open_ = np.zeros(len(ink)), np.ones(len(ink), dtype=bool)
+        last = ink[station, centre]
+        for step in range(1, len(OFFSETS)):
+            place = np.clip(centre + side * step, 0, len(OFFSETS) - 1)
+            now = ink[station, place]
+            fell = open_ & (now < level)
+            part = np.clip((last - level) / np.maximum(last - now, 1e-6), 0.0, 1.0)
+            before = np.where(fell, (step - 1 + part) * STEP, before)
+            open_ &= ~fell
+            last = now
+        nearest = np.where(open_, nearest, np.minimum(nearest, before))
+    return np.where(nearest < 2 * OFFSETS[-1], 2 * nearest, 0.0)
 
 
 def starts(ridges: Ridges) -> np.ndarray:

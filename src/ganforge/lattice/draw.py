@@ -105,15 +105,20 @@ def draw(network: Network, size: int, style: Style) -> Drawing:
     return Drawing(grey(dots), grey(target), placed)
 
 
+def draw_at(network: Network, shape: tuple[int, int], radius: float, width: float) -> np.ndarray:
+    """(H, W) = shape, uint8: a network in px of the page with dots of `radius` px and black lines of `width` px."""
+    return grey(np.maximum(dot_ink(network.sites, radius, shape), line_ink(network, width, shape)))
+
+
 def grey(ink: np.ndarray) -> np.ndarray:
     """Ink, 0 none to 1 black, as uint8 grey, 255 white to 0 black."""
     return np.floor(255.0 * (1.0 - ink) + 0.5).astype(np.uint8)
 
 
-def dot_ink(sites: np.ndarray, radius: float, size: int) -> np.ndarray:
-    """(size, size) share of each pixel covered by disks of `radius` px at `sites` in px; overlaps count once.
+def dot_ink(sites: np.ndarray, radius: float, size: int | tuple[int, int]) -> np.ndarray:
+    """Share of each pixel covered by disks of `radius` px at `sites` in px; overlaps count once.
 
-    The coverage falls from 1 to 0 over the pixel that the rim crosses.
+    size: of the (size, size) or (H, W) result. The coverage falls from 1 to 0 over the pixel that the rim crosses.
     """
     reach = int(radius + 1.5)
     offset = np.arange(-reach, reach + 1)
@@ -124,8 +129,8 @@ def dot_ink(sites: np.ndarray, radius: float, size: int) -> np.ndarray:
     return stamp(coverage, column[:, None, :], row[:, :, None], size)
 
 
-def line_ink(placed: Network, width: float, size: int) -> np.ndarray:
-    """(size, size) share of each pixel covered by straight lines of `width` px along the bonds, ends under the dots.
+def line_ink(placed: Network, width: float, size: int | tuple[int, int]) -> np.ndarray:
+    """Share of each pixel covered by straight lines of `width` px along the bonds, ends under the dots; as `dot_ink`.
 
     A line thinner than a pixel covers less of it, so its ink stays proportional to its width.
     """
@@ -154,9 +159,10 @@ def line_ink(placed: Network, width: float, size: int) -> np.ndarray:
     return stamp(coverage, np.where(flip, across, step), np.where(flip, step, across), size)
 
 
-def stamp(coverage: np.ndarray, column: np.ndarray, row: np.ndarray, size: int) -> np.ndarray:
-    """(size, size) picture of the largest coverage that falls on each pixel; what lies off the page is left out."""
-    keep = (coverage > 0) & (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    picture = np.zeros(size * size)
-    np.maximum.at(picture, (row * size + column)[keep], coverage[keep])
-    return picture.reshape(size, size)
+def stamp(coverage: np.ndarray, column: np.ndarray, row: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """Picture, of size as in `dot_ink`, of the largest coverage on each pixel; what lies off the page is left out."""
+    height, width = (size, size) if isinstance(size, int) else size
+    keep = (coverage > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    picture = np.zeros(height * width)
+    np.maximum.at(picture, (row * width + column)[keep], coverage[keep])
+    return picture.reshape(height, width)

@@ -1,5 +1,6 @@
 """Mechanical networks: sites joined by bonds, cut as open patches from periodic lattices."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +18,15 @@ class Network:
 
     sites: (N, 2) float64, in lattice constants, or in pixels (x right, y down) once placed on a page.
     bonds: (M, 2) int64 indices of sites, each row i < j, rows unique and in ascending order (see `bond_array`).
-    lattice: name of the lattice the patch was cut from, "" where there is none.
+    lattice: name of the lattice the patch was cut from, "" where there is none. disorder: standard deviation by which
+    the sites were moved, in shortest bonds; None where it is not known.
     Raises UserError where the arrays are anything else.
     """
 
     sites: np.ndarray
     bonds: np.ndarray
     lattice: str = ""
+    disorder: float | None = None
 
     def __post_init__(self) -> None:
         sites = np.asarray(self.sites, dtype=np.float64)
@@ -84,10 +87,38 @@ class Lattice:
     breathes: bool = False
 
 
-ROOT3 = 3**0.5
+ROOT2, ROOT3 = 2**0.5, 3**0.5
+SQUARE = ((1.0, 0.0), (0.0, 1.0))
 HEXAGONAL = ((1.0, 0.0), (0.5, ROOT3 / 2))
 SNUB = (ROOT3 - 1) / 4  # p4g, Wyckoff position 4c: all five bonds of a site are equally long at this x
 ELONGATED = 1 + ROOT3 / 2  # a row of squares and a row of triangles
+
+
+def ring(
+    number: int, radius: float, first: float = 0.0, centre: tuple[float, float] = (0.0, 0.0)
+) -> tuple[tuple[float, float], ...]:
+    """Sites at equal distances on a circle, the first one at `first` degrees."""
+    angles = [math.radians(first + 360 * index / number) for index in range(number)]
+    return tuple((centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle)) for angle in angles)
+
+
+def archimedean(
+    constant: float, vectors: tuple[tuple[float, float], ...], basis: tuple[tuple[float, float], ...]
+) -> Lattice:
+    """A tiling of regular polygons whose sides, all of length 1, are the bonds.
+
+    constant: length of its vectors; basis: in sides, as the table's are in lattice constants.
+    """
+    (ax, ay), (bx, by) = vectors
+    bonds = []
+    for first, (x, y) in enumerate(basis):
+        for second, (u, v) in enumerate(basis):
+            for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1), (-1, 1)):
+                along = u + constant * (dx * ax + dy * bx) - x, v + constant * (dx * ay + dy * by) - y
+                if abs(math.hypot(*along) - 1) < 1e-9 and ((dx, dy) != (0, 0) or first < second):
+                    bonds.append((first, second, (dx, dy)))
+    return Lattice(vectors=vectors, basis=tuple((x / constant, y / constant) for x, y in basis), bonds=tuple(bonds))
+
 
 LATTICES: dict[str, Lattice] = {
     "kagome": Lattice(
@@ -132,6 +163,14 @@ LATTICES: dict[str, Lattice] = {
         basis=((0.0, 0.0), (0.0, 1.0)),
         bonds=((0, 0, (1, 0)), (1, 1, (1, 0)), (0, 1, (0, 0)), (1, 0, (0, 1)), (1, 0, (-1, 1))),
     ),
+    "truncated-square": archimedean(1 + ROOT2, SQUARE, ring(4, ROOT2 / 2)),  # 4.8.8
+    "truncated-hexagonal": archimedean(  # 3.12.12: triangles about the sites of a honeycomb
+        2 + ROOT3, HEXAGONAL, (*ring(3, ROOT3 / 3, 30), *ring(3, ROOT3 / 3, 90, (1 + ROOT3 / 2, ROOT3 / 3 + 0.5)))
+    ),
+    "rhombitrihexagonal": archimedean(1 + ROOT3, HEXAGONAL, ring(6, 1.0, 30)),  # 3.4.6.4
+    "truncated-trihexagonal": archimedean(3 + ROOT3, HEXAGONAL, ring(12, (2 + ROOT3) ** 0.5, 15)),  # 4.6.12
+    # 3.3.3.3.6: a triangular lattice without every seventh site
+    "snub-trihexagonal": archimedean(7**0.5, HEXAGONAL, ring(6, 1.0, -math.degrees(math.atan2(ROOT3, 5)))),
 }
 
 
@@ -175,4 +214,4 @@ def disorder(network: Network, std: float, rng: np.random.Generator) -> Network:
     """
     require(std >= 0, f"std={std} is negative; accepted is 0 or more, in units of the shortest bond.")
     unit = float(network.lengths().min()) if len(network.bonds) else 1.0
-    return replace(network, sites=network.sites + rng.normal(size=network.sites.shape) * (std * unit))
+    return replace(network, sites=network.sites + rng.normal(size=network.sites.shape) * (std * unit), disorder=std)

@@ -35,4 +35,6 @@ def read(drawn: np.ndarray, sites: np.ndarray | None = None, lattice: str = "") 
 
 def find_sites(drawn: np.ndarray) -> np.ndarray:
     """(N, 2) float64 centres of the dots in px, of a picture as `read` takes it, with lines or without."""
+    if np.ndim(drawn) == 3:
+        drawn = np.asarray(drawn)[..., 0]
     return dots(page_of(drawn))[0]

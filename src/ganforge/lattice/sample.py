@@ -12,7 +12,8 @@ import numpy as np
 
 from ganforge.errors import UserError, require
 from ganforge.lattice.draw import PAGE, Style, place, room, strokes
-from ganforge.lattice.network import BREATHING, LATTICES, REGULAR, Network, disorder, patch
+from ganforge.lattice.network import BREATHING, LATTICES, REGULAR, Network, disorder
+from ganforge.lattice.outlines import CORNERS, DENTS, OUTLINES, cut
 
 ATTEMPTS = 100  # draws before a distribution is called illegible
 DOT_TO_LINE = 1.5  # least ratio of a dot's diameter to a line's width
@@ -31,6 +32,7 @@ class Distribution:
     dot_radius, line_width, margin: px on a page of 256 px, scaled with the page. line_grey: 0 black.
     scale: share of the largest scale that fits.
     symmetries: turn and mirror the network by one of the 8 symmetries of the page.
+    outlines: names of `OUTLINES`, drawn evenly; all but parallelograms are cut along either axis of the lattice.
     """
 
     lattices: tuple[str, ...] = tuple(LATTICES)
@@ -43,6 +45,7 @@ class Distribution:
     margin: tuple[float, float] = (6.0, 16.0)
     scale: tuple[float, float] = (0.7, 1.0)
     symmetries: bool = True
+    outlines: tuple[str, ...] = ("parallelogram",)
 
     def __post_init__(self) -> None:
         require(
@@ -52,6 +55,11 @@ class Distribution:
         object.__setattr__(self, "lattices", tuple(self.lattices))
         for name in self.lattices:
             require(name in LATTICES, f"lattices names {name!r}, which is unknown; choose from {', '.join(LATTICES)}.")
+        require(
+            not isinstance(self.outlines, str) and len(self.outlines) > 0 and set(self.outlines) <= set(OUTLINES),
+            f"outlines={self.outlines!r} is no list of names; choose from {', '.join(OUTLINES)}.",
+        )
+        object.__setattr__(self, "outlines", tuple(self.outlines))
         limits = {
             "cells": (2, 64),
             "disorder": (0, 0.3),
@@ -100,15 +108,19 @@ def sample(distribution: Distribution, size: int, rng: np.random.Generator) -> t
         free = room(style, size) * distribution.scale[1]
         need = least_distance(radius, width) / max(1 - SQUEEZE * std, 0.3)
         cells = rng.integers(int(distribution.cells[0]), int(distribution.cells[1]) + 1, size=2)
-        network = patch(name, tuple(cells), breathing)
-        while free < need * extent_in_bonds(network) and cells.max() > distribution.cells[0]:
+        outline = draw_outline(distribution, rng)
+        network = cut(name, tuple(cells), breathing, *outline)
+        while len(network.bonds) and free < need * extent_in_bonds(network) and cells.max() > distribution.cells[0]:
             cells[cells.argmax()] -= 1
-            network = patch(name, tuple(cells), breathing)
+            network = cut(name, tuple(cells), breathing, *outline)
+        if len(network.bonds) == 0:
+            continue
+        extent = extent_in_bonds(network)
         network = disorder(network, std, rng)
         if distribution.symmetries:
             network = turned(network, int(rng.integers(8)))
         share = rng.uniform()  # drawn in any case, so that what follows does not depend on the page
-        least = need * extent_in_bonds(patch(name, tuple(cells), breathing)) / room(style, size)
+        least = need * extent / room(style, size)
         low, high = min(max(distribution.scale[0], least), distribution.scale[1]), distribution.scale[1]
         style = replace(style, scale=low + share * (high - low))
         if legible(place(network, size, style), radius, width):
@@ -118,6 +130,14 @@ def sample(distribution: Distribution, size: int, rng: np.random.Generator) -> t
         f"disorder={distribution.disorder}, dot_radius={distribution.dot_radius} and scale={distribution.scale}; "
         "use a larger size or lower these."
     )
+
+
+def draw_outline(distribution: Distribution, rng: np.random.Generator) -> tuple[str, bool, np.ndarray]:
+    """What `cut` needs to know of an outline; where there is no choice nothing is drawn."""
+    if distribution.outlines == ("parallelogram",):
+        return "parallelogram", False, np.ones(CORNERS)
+    name = distribution.outlines[rng.integers(len(distribution.outlines))]
+    return name, bool(rng.integers(2)), rng.uniform(*DENTS, size=CORNERS)
 
 
 def draw_style(distribution: Distribution, rng: np.random.Generator) -> Style:

@@ -18,6 +18,7 @@ from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
+LARGEST_WEIGHT = 1e3  # of a calibration
 LAYOUT = 2  # of what a training goes on from; 1: of one generator and one discriminator
 COUNTERS = ("images_seen", "turns", "skipped_updates")
 _MOST_VALUES = 100_000  # of a card, in all lists and dicts
@@ -45,6 +46,15 @@ def _is_output(value: Any) -> bool:
     )
 
 
+def _is_calibration(value: Any) -> bool:
+    """Whether this is a `ganforge.lattice.probability.Calibration`."""
+    if not isinstance(value, dict) or value.keys() != {"intercept", "weights"}:
+        return False
+    weights = value["weights"]
+    numbers = [value["intercept"], *weights] if isinstance(weights, list) and len(weights) == 3 else [None]
+    return all(type(number) is float and abs(number) <= LARGEST_WEIGHT for number in numbers)
+
+
 def _is_band_count(value: Any) -> bool:
     return type(value) is int and 1 <= value <= MOST_BANDS
 
@@ -58,6 +68,12 @@ def _are_sides(value: Any) -> bool:
 
 def _side(value: Any) -> Side:
     return Side.from_card(value, "the checkpoint")
+
+
+def _is_look(value: Any) -> bool:
+    from ganforge.lattice.canonical import Look  # most checkpoints need none of SciPy
+
+    return Look.is_card(value)
 
 
 # What every card says, and whether a value can be meant; `ganforge.runs.provenance.describe` writes it.
@@ -76,10 +92,12 @@ MORE = {
     "channels": lambda value: value in (None, 1, 3),
     "sides": lambda value: value is None or _are_sides(value),
     "colour_space": lambda value: value in (None, colour.SPACE),
+    "drawing": lambda value: value is None or _is_look(value),
     "class_names": _are_words,
     "domains": Domains.is_card,
     "source_interpolation": lambda value: value in INTERPOLATIONS,
     "data_fingerprint": lambda value: isinstance(value, str),
+    "bond_calibration": _is_calibration,
     "initial_weights": lambda value: isinstance(value, dict),
     **dict.fromkeys(COUNTERS, is_count),
 }

@@ -37,6 +37,7 @@ def describe(config: DictConfig, data: DataModule) -> dict[str, Any]:
         "fit_to_size": data.fit_to_size,
         "source_interpolation": data.source_interpolation,
         "provides": sorted(data.provides),
+        "drawing": data.drawing(),
         "config": resolved,
         "layout": LAYOUT,
         "data_fingerprint": data.fingerprint(),

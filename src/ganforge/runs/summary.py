@@ -27,9 +27,7 @@ TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwis
 LARGER = re.compile(
     r"(psnr|psnr_ab|ssim|is|precision|recall|r2|(label_)?accuracy|recognised|bond_\w+|\w+_exact|site_recall)(/|$)"
 )
-SMALLER = re.compile(
-    r"(\w+_difference|(cycle_)?l1|mae|rmse|[fk]i?d|swd|duplicates|perceptual|reconstruction|site_shift_px)(/|$)"
-)
+SMALLER = re.compile(r"(\w+_difference|\w*l1|mae|rmse|[fk]i?d|swd|duplicates|perceptual|reconstruction|\w+_px)(/|$)")
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
@@ -244,7 +242,8 @@ def _between(results: dict[str, Any], name: str, main: str, titled: bool) -> Num
 def _rows(results: dict[str, Any], name: str, columns: dict[str, str]) -> list[list[str]]:
     """A row for each number of a test set; columns: title -> what stands before the number's name."""
     keys = [key.removeprefix(f"{name}/") for key in results if key.startswith(f"{name}/")]
-    in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/", "zero_modes_exact/")
+    in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/", "zero_modes_exact/",
+                      "disorder_", "probable_")  # fmt: skip
     details = ("/low", "/high", "/std", "/images", "generated_images")
     extractors = _extractors(results)
     rows = []
