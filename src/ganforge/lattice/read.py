@@ -8,7 +8,8 @@ import numpy as np
 
 from ganforge.errors import require
 from ganforge.lattice.bonds import lines_between
-from ganforge.lattice.ink import page_of
+from ganforge.lattice.ink import SMALLEST, page_of
+from ganforge.lattice.marks import are_joined, marks
 from ganforge.lattice.network import Network
 from ganforge.lattice.sites import anchored, dots
 
@@ -34,7 +35,24 @@ def read(drawn: np.ndarray, sites: np.ndarray | None = None, lattice: str = "") 
 
 
 def find_sites(drawn: np.ndarray) -> np.ndarray:
-    """(N, 2) float64 centres of the dots in px, of a picture as `read` takes it, with lines or without."""
-    if np.ndim(drawn) == 3:
-        drawn = np.asarray(drawn)[..., 0]
-    return dots(page_of(drawn))[0]
+    """(N, 2) float64 centres of the marks in px: dots, rings, squares or crosses, of whatever colour on whatever paper.
+
+    drawn: uint8 (H, W), or (H, W, C) in colour. Where marks are joined by lines it has to be a picture as `read` takes.
+    """
+    drawn = np.asarray(drawn)
+    require(
+        drawn.ndim in (2, 3) and drawn.dtype == np.uint8 and min(drawn.shape[:2]) >= SMALLEST,
+        f"drawn has shape {drawn.shape} and type {drawn.dtype}; accepted is (H, W) or (H, W, C) uint8 of at least "
+        f"{SMALLEST} x {SMALLEST} px.",
+    )
+    found = marks(drawn)
+    if not are_joined(found):
+        return found.sites
+    return dots(page_of(drawn if drawn.ndim == 2 else luminance(drawn)))[0]
+
+
+def luminance(picture: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) of (H, W, C): grey as the eye sees colour (ITU-R BT.601), or the only channel."""
+    if picture.shape[2] != 3:
+        return picture[..., 0]
+    return np.rint(picture @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
