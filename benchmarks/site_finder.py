@@ -23,8 +23,8 @@ FINE = 8  # pixels of the drawing in one of the picture, a side
 FAR = 2.0  # px
 
 
-def sites_of(rng: np.random.Generator, apart: float, margin: float) -> np.ndarray:
-    """Sites in px, the nearest two `apart`, or the whole patch as large as the page."""
+def sites_of(rng: np.random.Generator, apart: float, margin: float, touching: bool) -> np.ndarray:
+    """Sites in px, the nearest two `apart` or, unless they are touching, farther, up to a patch as large as the page."""
     name = list(LATTICES)[rng.integers(len(LATTICES))]
     while True:
         network = disorder(patch(name, tuple(rng.integers(3, 9, size=2))), rng.uniform(0, 0.12), rng)
@@ -33,7 +33,7 @@ def sites_of(rng: np.random.Generator, apart: float, margin: float) -> np.ndarra
         span = np.ptp(network.sites, axis=0).max()
         most, least = (SIZE - 2 * margin) / span, apart / away.min()
         if least <= most:
-            factor = rng.uniform(least, most)
+            factor = least if touching else rng.uniform(least, most)
             sites = (network.sites - network.sites.min(axis=0)) * factor
             return sites + margin + rng.uniform(0, 1, 2) * (SIZE - 2 * margin - np.ptp(sites, axis=0))
 
@@ -87,7 +87,7 @@ def light(rng: np.random.Generator, depth: float) -> np.ndarray:
 def photograph(ink: np.ndarray, sites: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A print seen from aside in uneven light, slightly out of focus, with noise, as JPEG; and where its sites are."""
     corners = np.array([[0, 0], [SIZE, 0], [SIZE, SIZE], [0, SIZE]], float)
-    moved = corners + rng.uniform(-0.06, 0.06, (4, 2)) * SIZE
+    moved = corners + np.sign(SIZE / 2 - corners) * rng.uniform(0, 0.1, (4, 2)) * SIZE  # inwards
     rows = []
     for (x, y), (u, v) in zip(corners, moved, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y, u], [0, 0, 0, x, y, 1, -v * x, -v * y, v]]
@@ -96,7 +96,9 @@ def photograph(ink: np.ndarray, sites: np.ndarray, rng: np.random.Generator) -> 
     back = np.linalg.inv(matrix)
     back /= back[2, 2]
     page = Image.fromarray(grey(toned(ink, 245, 30)))
-    seen = page.transform((SIZE, SIZE), Image.Transform.PERSPECTIVE, back.ravel()[:8], Image.Resampling.BICUBIC, fillcolor=245)
+    seen = page.transform(
+        (SIZE, SIZE), Image.Transform.PERSPECTIVE, back.ravel()[:8], Image.Resampling.BICUBIC, fillcolor=245
+    )
     levels = gaussian_filter(np.asarray(seen, float), 0.6) * light(rng, 0.4) * 0.95
     picture = jpeg(grey(levels + rng.normal(0, 4, levels.shape)), 85)
     at = np.concatenate([sites, np.ones((len(sites), 1))], axis=1) @ matrix.T
@@ -113,7 +115,7 @@ def kinds() -> dict[str, Kind]:
         def make(rng):
             r = rng.uniform(*radius) if isinstance(radius, tuple) else radius
             apart = rng.uniform(1.9, 2.0) * r if touching else 2 * r + 3
-            sites = sites_of(rng, apart, max(4.0, r + 2))
+            sites = sites_of(rng, apart, max(4.0, r + 2), touching)
             ink = coverage(sites, r, shape, hard)
             if change is photograph:
                 return photograph(ink, sites, rng)
@@ -177,7 +179,10 @@ def main() -> None:
     for name, make in kinds().items():
         if options.only in name:
             row = measured(make, options.pictures)
-            print(f"{name:22} {row['recall']:8.4f} {row['precision']:9.4f} {row['mean']:8.3f} {row['99 %']:8.3f} {row['seconds']:6.2f}", flush=True)
+            print(
+                f"{name:22} {row['recall']:8.4f} {row['precision']:9.4f} {row['mean']:8.3f} {row['99 %']:8.3f} {row['seconds']:6.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from scipy.ndimage import sum as summed
 from scipy.spatial import cKDTree
 
 STEP = 1.15  # between radii that are looked for
-SMALLEST, LARGEST = 0.8, 12.0  # px, radii of marks on a picture of 256 px; smaller ones on all
+SMALLEST, LARGEST = 1.0, 12.0  # px, radii of marks on a picture of 256 px; smaller ones on all
 PAGE = 256
 COARSE = 5.0  # px, radius above which a picture is looked at with half as many pixels a side
 FAINTEST = 0.25  # of the response to a blob, where a full disk has 0.74; below is noise
@@ -20,6 +20,7 @@ LIKE = 0.5  # of the usual mark's response, what a mark has at least
 ROUND = 0.3  # of the curvature across, least curvature along: a line has none
 LEAST_MASS = 0.3  # of the usual mark's ink
 LEAST_CONTRAST = 24.0  # of 255, between marks and paper
+FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface at most
 RIM = 0.03  # of the shorter side, that is taken for paper at first
 FITTED = 20_000  # pixels that the paper is fitted to, about
 LEAST_HOLE, MOST_HOLE = 0.08, 0.9  # of what a ring encloses
@@ -81,7 +82,9 @@ def ink_of(picture: np.ndarray) -> np.ndarray | None:
 def paper_of(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, C) the paper beneath, a smooth surface, and (H, W) which pixels are none of it."""
     height, width, channels = levels.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32), indexing="ij")
+    y, x = np.meshgrid(
+        np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32), indexing="ij"
+    )
     rim = max(2, round(RIM * min(height, width)))
     used = np.zeros((height, width), bool)
     used[:rim], used[-rim:], used[:, :rim], used[:, -rim:] = True, True, True, True
@@ -101,17 +104,23 @@ def paper_of(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             miss = np.sqrt(((values - basis @ factors) ** 2).sum(axis=1))
             scale = max(2.0, 1.5 * float(np.median(miss)))
             weight = 1 / (1 + (miss / scale) ** 2) ** 2
-        paper = sum(x[..., None] ** i * y[..., None] ** j * factor for (i, j), factor in zip(terms, factors, strict=True))
+        paper = sum(
+            x[..., None] ** i * y[..., None] ** j * factor for (i, j), factor in zip(terms, factors, strict=True)
+        )
         away = np.sqrt(((levels - paper) ** 2).sum(axis=2))
         level = parting(away)
         is_ink = away > level
         used[:] = True
+        if level > LEAST_CONTRAST and float(np.quantile(away[~is_ink], 0.9)) < FLAT:
+            return paper, is_ink
     # What the polynomial misses, from the paper around.
     reach = max(6.0, 0.04 * min(height, width))
     near_ink = maximum_filter(away > level / 2, 3)
     free = (~near_ink).astype(np.float32)
     weight = gaussian_filter(free, reach, truncate=3.0)
-    rest = np.stack([gaussian_filter((levels[..., c] - paper[..., c]) * free, reach, truncate=3.0) for c in range(channels)], axis=2)
+    rest = np.stack(
+        [gaussian_filter((levels[..., c] - paper[..., c]) * free, reach, truncate=3.0) for c in range(channels)], axis=2
+    )
     paper = paper + rest / (weight + 0.05)[..., None]
     away = np.sqrt(((levels - paper) ** 2).sum(axis=2))
     level = parting(away)
@@ -126,7 +135,8 @@ def parting(values: np.ndarray) -> float:
     above = below[-1] + count[-1] - below
     total = np.cumsum(count * middle)
     low, high = total[:-1] / np.maximum(below, 1), (total[-1] - total[:-1]) / np.maximum(above, 1)
-    return float(edge[1:-1][np.argmax(below * above * (high - low) ** 2.0)])
+    best = int(np.argmax(below * above * (high - low) ** 2.0))
+    return float(low[best] + high[best]) / 2
 
 
 def with_rings_filled(ink: np.ndarray) -> np.ndarray:
@@ -170,29 +180,37 @@ def usual_radius(ink: np.ndarray) -> float | None:
     """Radius in px of most blobs, None where there are none: blobs are maxima in the page and in scale (Lindeberg)."""
     largest = LARGEST * max(1.0, max(ink.shape) / PAGE)
     radii = SMALLEST * STEP ** np.arange(int(np.log(largest / SMALLEST) / np.log(STEP)) + 1)
-    found = []  # of each radius: tree of the maxima, their values
-    half, factor = ink, 1.0
-    for radius in radii:
+    found, half, factor = [], ink, 1.0
+    for number, radius in enumerate(radii):
         while radius / factor > COARSE:
             half, factor = halved(half), 2 * factor
         standing = response(half, radius / factor)
         row, column = np.nonzero((standing >= maximum_filter(standing, 3)) & (standing > FAINTEST))
-        found.append((np.stack([column + 0.5, row + 0.5], axis=1) * factor, standing[row, column]))
-    votes = np.zeros(len(radii))
-    for at, (places, values) in enumerate(found):
-        best = np.ones(len(places), bool)
-        for other in (at - 1, at + 1):
-            if 0 <= other < len(radii) and len(places) and len(found[other][0]):
-                near, index = cKDTree(found[other][0]).query(places, distance_upper_bound=radii[at])
-                there = np.append(found[other][1], 0.0)[index]
-                best &= ~((near < np.inf) & (there > values))
-        votes[at] = values[best].sum()
-    if votes.sum() == 0:
+        found.append(
+            np.stack([(column + 0.5) * factor, (row + 0.5) * factor, standing[row, column], 0 * row + number], 1)
+        )
+    places, value, number = np.split(np.concatenate(found), [2, 3], axis=1)
+    if len(places) == 0:
         return None
+    value, number = value[:, 0], number[:, 0].astype(np.int64)
+    # A blob's rim has maxima at smaller scales, all weaker than its own.
+    chosen = strongest(places, value, radii[number] + 0.5)
+    votes = np.bincount(number[chosen], value[chosen] * radii[number[chosen]], len(radii))
     votes = np.convolve(votes, [0.5, 1, 0.5], mode="same")
     peak = int(votes.argmax())
     low, high = max(peak - 1, 0), min(peak + 2, len(radii))
     return float(np.exp(np.average(np.log(radii[low:high]), weights=votes[low:high])))
+
+
+def strongest(places: np.ndarray, value: np.ndarray, reach: np.ndarray | float) -> np.ndarray:
+    """Indices, the strongest first, of places that lie within the reach of no stronger one that is kept."""
+    near = cKDTree(places).query_ball_point(places, reach)
+    free, chosen = np.ones(len(places), bool), []
+    for index in np.argsort(-value, kind="stable"):
+        if free[index]:
+            chosen.append(index)
+            free[near[index]] = False
+    return np.array(chosen, dtype=np.int64)
 
 
 def round_blobs(ink: np.ndarray, radius: float) -> np.ndarray:
@@ -213,14 +231,7 @@ def round_blobs(ink: np.ndarray, radius: float) -> np.ndarray:
     places, value = np.stack([column[keep] + 0.5, row[keep] + 0.5], axis=1) * factor, value[keep]
     if len(places) == 0:
         return NONE
-    # Of maxima on one mark the highest.
-    free, chosen = np.ones(len(places), bool), []
-    near = cKDTree(places).query_ball_point(places, 1.1 * radius)
-    for index in np.argsort(-value, kind="stable"):
-        if free[index]:
-            chosen.append(index)
-            free[near[index]] = False
-    places = places[chosen]
+    places = places[strongest(places, value, max(1.1 * radius, 1.5))]
     return places[np.lexsort((places[:, 0], places[:, 1]))]
 
 
@@ -244,7 +255,9 @@ def centred(ink: np.ndarray, sites: np.ndarray, radius: float) -> tuple[np.ndarr
             own[own] = distance <= cKDTree(sites).query(points)[0] + 1e-9
         weight = np.where(own, inked[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)], 0.0)
         mass = weight.sum(axis=1)
-        shift = np.stack([(weight * dx).sum(axis=1), (weight * dy).sum(axis=1)], axis=1) / np.maximum(mass, 1e-6)[:, None]
+        shift = (
+            np.stack([(weight * dx).sum(axis=1), (weight * dy).sum(axis=1)], axis=1) / np.maximum(mass, 1e-6)[:, None]
+        )
         sites = sites + np.clip(shift, -radius, radius)
     return sites, mass
 

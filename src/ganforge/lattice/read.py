@@ -8,6 +8,7 @@ import numpy as np
 
 from ganforge.errors import require
 from ganforge.lattice.bonds import lines_between
+from ganforge.lattice.draw import grey
 from ganforge.lattice.ink import SMALLEST, page_of
 from ganforge.lattice.marks import are_joined, marks
 from ganforge.lattice.network import Network
@@ -48,11 +49,4 @@ def find_sites(drawn: np.ndarray) -> np.ndarray:
     found = marks(drawn)
     if not are_joined(found):
         return found.sites
-    return dots(page_of(drawn if drawn.ndim == 2 else luminance(drawn)))[0]
-
-
-def luminance(picture: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) of (H, W, C): grey as the eye sees colour (ITU-R BT.601), or the only channel."""
-    if picture.shape[2] != 3:
-        return picture[..., 0]
-    return np.rint(picture @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return dots(page_of(grey(found.ink.clip(0, 1))))[0]
