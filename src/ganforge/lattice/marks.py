@@ -7,8 +7,7 @@ one size, that of most blobs of the picture, and lie where a blob of that size s
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, find_objects, gaussian_filter, label, maximum_filter
-from scipy.ndimage import sum as summed
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, gaussian_filter, label, maximum_filter
 from scipy.spatial import cKDTree
 
 STEP = 1.15  # between radii that are looked for
@@ -18,6 +17,7 @@ COARSE = 5.0  # px, radius above which a picture is looked at with half as many 
 FAINTEST = 0.25  # of the response to a blob, where a full disk has 0.74; below is noise
 LIKE = 0.5  # of the usual mark's response, what a mark has at least
 ROUND = 0.3  # of the curvature across, least curvature along: a line has none
+CONE = 0.55  # of the radius of a disk, that of the blob that the distance to its rim is
 LEAST_MASS = 0.3  # of the usual mark's ink
 LEAST_CONTRAST = 24.0  # of 255, between marks and paper
 FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface at most
@@ -47,7 +47,12 @@ def marks(picture: np.ndarray) -> Marks:
     radius = usual_radius(blobs)
     if radius is None:
         return Marks(NONE, 1.0, ink)
-    sites = round_blobs(blobs, radius)
+    if are_crowded(blobs, radius):
+        depth = distance_transform_edt(blobs > 0.5)
+        radius = usual_depth(depth)
+        sites = round_blobs(np.minimum(depth / radius, 1.0), CONE * radius)
+    else:
+        sites = round_blobs(blobs, radius)
     if len(sites) == 0:
         return Marks(NONE, radius, ink)
     sites, mass = centred(blobs, sites, radius)
@@ -147,20 +152,31 @@ def with_rings_filled(ink: np.ndarray) -> np.ndarray:
         return ink
     areas = np.bincount(parts.ravel())[1:]
     filled = ink.copy()
-    usual, rings = np.median(areas[areas >= 4]) if (areas >= 4).any() else 4, 0
-    shares = []
+    usual, rings, parted = np.median(areas[areas >= 4]) if (areas >= 4).any() else 4, 0, 0
     for number, place in enumerate(find_objects(parts), start=1):
         if areas[number - 1] < usual / 4:
             continue
         own = parts[place] == number
         whole = binary_fill_holes(own)
         inside = whole & ~own
-        share = inside.sum() / whole.sum()
-        shares.append(share)
-        if LEAST_HOLE < share < MOST_HOLE and whole.sum() < 8 * usual + 50:
+        parted += 1
+        if LEAST_HOLE < inside.sum() / whole.sum() < MOST_HOLE and label(inside)[1] == 1:
             rings += 1
             filled[place] = np.where(inside, 1.0, filled[place])
-    return filled if rings > len(shares) / 2 else ink
+    return filled if rings > parted / 2 else ink
+
+
+def are_crowded(blobs: np.ndarray, radius: float) -> bool:
+    """Whether most ink is in patches of more than two marks: between marks that touch they hardly stand out."""
+    parts, _ = label(blobs > 0.5)
+    areas = np.bincount(parts.ravel())[1:]
+    return bool(areas[areas > 2.5 * np.pi * radius**2].sum() > 0.5 * areas.sum())
+
+
+def usual_depth(depth: np.ndarray) -> float:
+    """Radius in px of most disks, from each pixel's distance to the paper."""
+    peaks = depth[(depth >= maximum_filter(depth, 5)) & (depth > 0)]
+    return float(np.median(peaks[peaks > 0.6 * np.quantile(peaks, 0.9)]))
 
 
 def response(ink: np.ndarray, radius: float) -> np.ndarray:
@@ -272,8 +288,10 @@ def are_joined(found: Marks) -> bool:
     away = cKDTree(sites).query(np.stack([column + 0.5, row + 0.5], axis=1))[0]
     outside = float((away > 1.5 * radius + 1).mean())
     parts, _ = label(dark, np.ones((3, 3)))
+    depth = maximum_filter(distance_transform_edt(dark), 3)
     at = np.clip(np.floor(sites).astype(np.int64), 0, [width - 1, height - 1])
     part = parts[at[:, 1], at[:, 0]]
     near, index = cKDTree(sites).query(sites, k=2)
-    distant = (part > 0) & (part == part[index[:, 1]]) & (near[:, 1] > 2.4 * radius)
+    thick = float(np.median(depth[at[:, 1], at[:, 0]]))
+    distant = (part > 0) & (part == part[index[:, 1]]) & (near[:, 1] > 2 * thick + 2)
     return outside > 0.15 or float(distant.mean()) > 0.4
