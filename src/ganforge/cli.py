@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--norm-mode", choices=["running", "batch"], help="instead of what the checkpoint says")
     predict.add_argument(
+        "--tta", action="store_true", help="the mean over the picture's 8 turns and mirrors (8 times the time)"
+    )
+    predict.add_argument(
         "--full-size", action="store_true", help="translate at each picture's own size, not at the one trained with"
     )
     predict.add_argument("--tile", type=int, metavar="N", help="translate at each picture's own size in tiles of N px")

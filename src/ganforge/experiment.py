@@ -41,7 +41,7 @@ from ganforge.files import folders
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
 from ganforge.runs import checkpoint, initial, resumable, resume, status, summary
-from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
+from ganforge.runs.checkpoint_io import WholeFileCheckpointIO, add_to_card
 from ganforge.runs.loggers import ending
 from ganforge.systems import Adversarial
 
@@ -294,6 +294,8 @@ def judge(experiment: Experiment, results: dict[str, Any]) -> None:
             with suppress(OSError):  # it is written once more, with all numbers
                 summary.write(results, experiment.run_dir / "results.json")
     trainer.test(model, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
+    if evaluation.learned and trainer.is_global_zero:
+        add_to_card(Path(best), evaluation.learned)
     if best_is_final:
         evaluation.repeat_as("final/", data.test_names)
     results |= evaluation.results

@@ -16,6 +16,7 @@ class Evaluation(RunningMetrics, pl.Callback):
     def __init__(self, *, metrics: dict[str, Any]):
         super().__init__(metrics=metrics)
         self.results: dict[str, float] = {}
+        self.learned: dict[str, Any] = {}  # by metrics, of the model that is tested, for its card
         self._finite: bool | Tensor = True  # whether all pictures were, of the data sets that are running
 
     def repeat_as(self, prefix: str, names: list[str]) -> None:
@@ -51,6 +52,13 @@ class Evaluation(RunningMetrics, pl.Callback):
 
     def on_test_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._finite = True
+        if not self.prefix:
+            for metric in self.metrics.values():
+                if hasattr(metric, "learn"):
+                    limit = trainer.limit_test_batches
+                    most = limit if isinstance(limit, int) else None
+                    self.learned |= metric.learn(module.infer, trainer.datamodule, module.device, most)
+        self.card = self.learned
         self.begin("test", trainer.datamodule.test_names, module.device)
 
     def on_test_batch_end(

@@ -171,6 +171,7 @@ def of_run(
         check_size(generator, shape, said=f"{_BATCH} of its pictures")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator.network.to(device)
+    evaluation.card = generator.card
     evaluation.begin("test", ["test"], device)
     count = len(dataset) if drawn is None else len(drawn)
     for batch in track(list(_batches(dataset, count, _BATCH)), description="evaluating"):

@@ -4,8 +4,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.progress import Progress
@@ -19,6 +21,9 @@ from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
 from ganforge.pictures import images, rasters
 from ganforge.runs.generators import check_size, load_generator
+
+if TYPE_CHECKING:
+    from ganforge.lattice.probability import Candidates
 
 _BATCH_PIXELS = 2**19  # of pictures that are translated at a time, at most
 _BATCH = 16  # pictures, at most; so many are read ahead, and wait to be written
@@ -41,22 +46,23 @@ def predict(
     skip_broken: bool = False,
     overwrite: bool = False,
     as_drawn: bool = False,
+    tta: bool = False,
 ) -> list[Path]:
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
-    direction: which output of a model that has several, such as AtoB; None for the first. tile, overlap, dtype: see
-    `Translator`. recursive: also of folders in the folders, into folders of the same names. skip_broken: pictures that
-    do not decode are left out, and said. Everything that can be wrong (a picture that does not decode, two of one name,
-    a file that is already there) raises UserError before the first picture is translated. Names are kept, unless they
-    are none for a file of `output`; formats that are read and not written (GIF) become PNG, and what they cannot hold
-    TIFF. Of several pages or frames the first is translated.
+    direction: which output of a model that has several, such as AtoB; None for the first. tile, overlap, dtype, tta:
+    see `Translator`. recursive: also of folders in the folders, into folders of the same names. skip_broken: pictures
+    that do not decode are left out, and said. Everything that can be wrong (a picture that does not decode, two of one
+    name, a file that is already there) raises UserError before the first picture is translated. Names are kept, unless
+    they are none for a file of `output`; formats that are read and not written (GIF) become PNG, and what they cannot
+    hold TIFF. Of several pages or frames the first is translated.
 
     A model of networks is shown the sites of a picture as it saw sites in training, whatever they look like, and takes
     lists of them too (see `redrawn`); as_drawn: it is shown the pictures as they are, as with full_size and tile.
     """
     generator = load_generator(checkpoint, direction)
     translator = Translator(
-        generator, norm_mode=norm_mode, full_size=full_size, tile=tile, overlap=overlap, dtype=dtype
+        generator, norm_mode=norm_mode, full_size=full_size, tile=tile, overlap=overlap, dtype=dtype, tta=tta
     )
     reads_networks = "networks" in generator.card["provides"]
     if reads_networks:
@@ -87,18 +93,20 @@ def predict(
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")
 
+    found: list[Candidates] = []
     with Progress() as progress:
         task = progress.add_task("translating", total=sum(one.steps(translator) for one in seen.values()))
 
         def done(count: int = 1) -> None:
             progress.advance(task, count)
 
-        read_networks = bonds.read_and_write if reads_networks else None
+        read_networks = partial(bonds.read_and_write, found, generator.card) if reads_networks else None
         _translate_pictures(translator, {s: files[s] for s in seen if not seen[s].is_scene}, seen, read_networks, done)
         for source in (source for source in seen if seen[source].is_scene):
             scenes.translate(source.file, seen[source], translator, files[source][0], done)
     print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
     notes += dict.fromkeys(chain.from_iterable(one.notes for one in seen.values()))
+    notes += bonds.said_of(found) if reads_networks else []
     several = [source.file.name for source in seen if seen[source].pages > 1]
     notes += [f"of several pages the first was translated: {', '.join(several)}"] if several else []
     notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []

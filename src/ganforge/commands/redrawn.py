@@ -19,7 +19,7 @@ from ganforge.files.untrusted import printable
 from ganforge.lattice import Network, find_sites
 from ganforge.lattice.canonical import Look, joined, pages, spacing
 from ganforge.lattice.draw import dot_ink, draw_at
-from ganforge.lattice.probability import Candidates, probable_bonds
+from ganforge.lattice.probability import Calibration, Candidates, probable_bonds
 from ganforge.pictures import images, rasters
 from ganforge.runs.generators import check_size
 
@@ -31,6 +31,7 @@ _LIST_SIDE = 2048  # px, longest side of the picture that is drawn of a list, at
 _LIST_SPACING = 24.0  # px between its sites, at most
 _SITE_COLOUR = (216, 27, 96)
 _CIRCLE = 1.0  # px, its line
+_DOUBT = 2.0  # px, line of a doubtful bond
 _PALE = 0.5  # of a picture's contrast, beneath the sites that were found in it
 
 
@@ -95,12 +96,14 @@ def networks(translator: Translator, look: Look, given: Sequence[Sites]) -> list
     drawn: list[np.ndarray] = []
     for begin in range(0, len(every), at_a_time):
         drawn += translator.pictures([page.picture[..., None] for page in every[begin : begin + at_a_time]])
-    generated = iter(drawn)
-    return [_network(one.sites, own, generated) for one, own in zip(given, of_each, strict=True)]
+    generated, calibration = iter(drawn), bonds.calibration_of(translator.generator.card)
+    return [_network(one.sites, own, generated, calibration) for one, own in zip(given, of_each, strict=True)]
 
 
-def _network(sites: np.ndarray, own: Sequence, generated: Iterator[np.ndarray]) -> tuple[Network, Candidates]:
-    found = [probable_bonds(next(generated)[..., 0], page.sites) for page in own]
+def _network(
+    sites: np.ndarray, own: Sequence, generated: Iterator[np.ndarray], calibration: Calibration | None
+) -> tuple[Network, Candidates]:
+    found = [probable_bonds(next(generated)[..., 0], page.sites, calibration) for page in own]
     candidates = joined(own, found, len(sites))
     return Network(sites, candidates.pairs[candidates.is_bond]), candidates
 
@@ -111,14 +114,15 @@ def picture_of(look: Look, given: Sites, bonds: np.ndarray) -> np.ndarray:
     return draw_at(placed, given.shape, *look.strokes_at(spacing(placed.sites), max(given.shape)))[..., None]
 
 
-def picture_of_sites(picture: np.ndarray, found: Sites) -> np.ndarray:
-    """uint8 (H, W, 3): a picture, paled, with a circle around each site that was found in it."""
+def picture_of_sites(picture: np.ndarray, found: Sites, candidates: Candidates) -> np.ndarray:
+    """uint8 (H, W, 3): a picture, paled, with a circle around each site found in it, and doubtful bonds in colour."""
     shown = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
     shown = 255 - _PALE * (255 - shown.astype(np.float32))
     radius = max(2.5, 0.3 * spacing(found.sites))
     circles = [dot_ink(found.sites, radius + side * _CIRCLE / 2, found.shape) for side in (1, -1)]
     ink = (circles[0] - circles[1])[..., None]
-    return (shown * (1 - ink) + np.array(_SITE_COLOUR) * ink).astype(np.uint8)
+    circled = (shown * (1 - ink) + np.array(_SITE_COLOUR) * ink).astype(np.uint8)
+    return bonds.coloured(circled, found.sites, candidates, _DOUBT)
 
 
 def translate(translator: Translator, look: Look, picture: np.ndarray | Path) -> np.ndarray:
@@ -171,30 +175,34 @@ def predict(
         picture = images.read(source.file, 3)
         return source, picture, in_picture(picture)
 
-    def write(source: Source, picture: np.ndarray | None, sites: Sites, network: Network) -> None:
+    def write(
+        source: Source, picture: np.ndarray | None, sites: Sites, network: Network, candidates: Candidates
+    ) -> None:
         target, json_file, graph_file, *more = files[source]
         drawn, place = picture_of(look, sites, network.bonds), seen[source].place
         if place is None:
             images.write(target, drawn)
         else:
             rasters.write(target, rasters.Raster(drawn, translator.target.bands, place=place))
-        bonds.write(network, json_file, graph_file, decimals=None if sites.is_list else 3)
+        bonds.write(network, json_file, graph_file, None if sites.is_list else 3, candidates)
         for file in more:
-            images.write(file, picture_of_sites(picture, sites))
+            images.write(file, picture_of_sites(picture, sites, candidates))
 
+    found: list[Candidates] = []
     with Progress() as progress, ThreadPoolExecutor(_THREADS) as pool:
         task = progress.add_task("translating", total=len(seen))
         order = list(seen)
         for begin in range(0, len(order), _BATCH):
             prepared = list(pool.map(prepare, order[begin : begin + _BATCH]))
             of_each = _named_networks(translator, look, prepared)
-            list(pool.map(lambda one, of: write(*one, of[0]), prepared, of_each))
+            list(pool.map(lambda one, of: write(*one, *of), prepared, of_each))
+            found += [candidates for _, candidates in of_each]
             for source, _, sites in prepared:
                 counts[source] = len(sites.sites)
                 notes += sites.notes
             progress.advance(task, len(prepared))
     print(f"{len(seen)} pictures translated with {translator.generator.path}, written to {output}")
-    notes = [*_said(counts, seen), *notes]
+    notes = [*_said(counts, seen), *bonds.said_of(found), *notes]
     print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
     if broken:
         print(*(printable(note) for note in [f"left out {len(broken)} broken pictures:", *broken]), sep="\n")

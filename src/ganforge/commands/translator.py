@@ -18,6 +18,7 @@ from torch import nn
 
 from ganforge.errors import require
 from ganforge.networks.layers import fixed_statistics, infer
+from ganforge.networks.symmetry import SymmetryAverage
 from ganforge.pictures import images
 from ganforge.pictures.normalization import RANGES, Normalization
 from ganforge.pictures.rasters import Raster
@@ -48,8 +49,9 @@ class Translator:
     norm_mode: in place of the card's. tile: side in px of the windows in which pictures are translated at their own
     scale; None for the size that the model was trained with if it was trained on pictures of their own scale, and
     for no windows if pictures were resized for it. overlap: of the windows, a share of them. full_size: at each
-    picture's own size in one piece. dtype: of the results; None for that of the training's targets. Raises UserError
-    for a dtype that does not hold the results.
+    picture's own size in one piece. dtype: of the results; None for that of the training's targets. tta: the mean of
+    what is drawn of the picture turned and mirrored by the symmetries of the square (test-time augmentation), in eight
+    times the time. Raises UserError for a dtype that does not hold the results.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Translator:
         tile: int | None = None,
         overlap: float | None = None,
         dtype: str | None = None,
+        tta: bool = False,
     ):
         card = generator.card
         require(
@@ -86,7 +89,7 @@ class Translator:
         require(overlap is None or tile is not None, f"--overlap {overlap}: is that of tiles; give --tile N too")
         self.tile, self.overlap, self.full_size = tile, 0.5 if overlap is None else overlap, full_size
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = generator.network.to(device)
+        self.network = (SymmetryAverage(generator.network) if tta else generator.network).to(device)
         self.tiling(self.size, self.size)  # refuses what is no overlap
 
     @property

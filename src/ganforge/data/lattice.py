@@ -17,7 +17,7 @@ from ganforge.lattice.canonical import Look
 from ganforge.pictures.tensors import to_unit
 
 # First words of the seeds: the streams of two splits have nothing in common.
-STREAMS = {"train": 0, "val": 1, "test": 2, "shifted": 3}
+STREAMS = {"train": 0, "val": 1, "test": 2, "shifted": 3, "calibration": 5}
 
 
 def drawing(distribution: Distribution, size: int, seed: int, split: str, index: int) -> Drawing:
@@ -84,6 +84,8 @@ class LatticeData(DataModule):
     `ganforge.lattice.Distribution`. shifted: ranges that differ in a second test set, off the training distribution.
     n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
     n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
+    n_calibration: likewise, networks from which probabilities of bonds are learned before the test; None: 6 n_test, 0:
+    there are none.
     """
 
     provides = frozenset({"paired", "networks"})
@@ -114,6 +116,7 @@ class LatticeData(DataModule):
         batch_size: int,
         num_workers: int,
         seed: int,
+        n_calibration: int | None = None,
     ):
         channels = {"source_channels": source_channels, "target_channels": target_channels}
         super().__init__(size=size, batch_size=batch_size, num_workers=num_workers, seed=seed, **channels)
@@ -121,6 +124,11 @@ class LatticeData(DataModule):
             require(count == 1, f"data.{name}={count}: drawings of networks are grey, 1 channel")
         for name, n in (("n_train", n_train), ("n_val", n_val), ("n_test", n_test)):
             require(isinstance(n, int) and n >= 1, f"data.{name}={n}: 1 or more pictures")
+        require(
+            n_calibration is None or (isinstance(n_calibration, int) and n_calibration >= 0),
+            f"data.n_calibration={n_calibration}: 0 or more networks, or null for six times n_test",
+        )
+        self.n_calibration = 6 * n_test if n_calibration is None else n_calibration
         ranges = {
             "cells": cells,
             "disorder": disorder,
@@ -152,20 +160,25 @@ class LatticeData(DataModule):
             distributions["shifted"] = self.shifted_distribution
         sets = {}
         for split, distribution in distributions.items():
-            sets[split] = LatticePairs(
-                distribution,
-                size=self.size,
-                n=self.counts[split],
-                seed=self.seed,
-                split=split,
-                fresh=self.fresh and split == "train",
-                augment=distribution.symmetries and not self.fresh and split == "train",
-                class_names=self.class_names,
-            )
+            fresh = self.fresh and split == "train"
+            augment = distribution.symmetries and not self.fresh and split == "train"
+            sets[split] = self._pairs(split, distribution, self.counts[split], fresh=fresh, augment=augment)
             # One picture for each lattice: ranges that cannot be drawn at this size say so now.
             for index in range(len(distribution.lattices)):
                 sets[split].drawing(index)
         return sets
+
+    def _pairs(self, split: str, distribution: Distribution, n: int, *, fresh: bool, augment: bool) -> LatticePairs:
+        return LatticePairs(
+            distribution, size=self.size, n=n, seed=self.seed, split=split, fresh=fresh, augment=augment,
+            class_names=self.class_names,
+        )  # fmt: skip
+
+    def calibration_set(self) -> LatticePairs | None:
+        """Networks like those of the test, from a stream of their own."""
+        if self.n_calibration == 0:
+            return None
+        return self._pairs("calibration", self.test_distribution, self.n_calibration, fresh=False, augment=False)
 
     def real(self, split: str) -> RealPictures:
         """The targets; of fresh training networks, those of the first epoch."""

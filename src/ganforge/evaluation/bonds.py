@@ -1,21 +1,32 @@
 """How much of a mechanical network a generated picture holds: bonds, sites, and what geometry alone would say."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import Metric
 
+from ganforge.evaluation import reliability
 from ganforge.lattice import BASELINES, LATTICES, Network, find_sites, match_sites, read, score_bonds
 from ganforge.lattice.mechanics import zero_modes
+from ganforge.lattice.probability import Calibration
 from ganforge.pictures.tensors import from_unit
 
 NAMES = list(LATTICES)
 SITE_RADIUS = 2.0  # px; a true site counts as kept when a dot is drawn this close to it
 
 
+BANDS = (0.1, 0.2, 0.3)  # upper ends of the bands of disorder that are counted apart, in shortest bonds
+UNKNOWN = len(BANDS)  # the place of networks whose disorder is not known
+
+
 class BondCounts(Metric):
-    """Bond counts summed over networks, by lattice; adds up over ranks."""
+    """Bond counts summed over networks, by lattice and band of disorder; adds up over ranks."""
 
     full_state_update = False
 
@@ -23,17 +34,29 @@ class BondCounts(Metric):
         super().__init__()
         self.prefix = prefix
         # Columns: true positives, false positives, false negatives, networks, networks without a wrong bond.
-        self.add_state("counts", torch.zeros(len(NAMES), 5, dtype=torch.float64), dist_reduce_fx="sum")
+        counts = torch.zeros(len(NAMES), len(BANDS) + 1, 5, dtype=torch.float64)
+        self.add_state("counts", counts, dist_reduce_fx="sum")
 
     def update(self, true: Network, found: np.ndarray) -> None:
         """found: (M, 2) bonds over the sites of `true`."""
         score = score_bonds(true.bonds, found)
         row = [score.tp, score.fp, score.fn, 1, score.exact]
-        self.counts[NAMES.index(true.lattice)] += torch.tensor(row, dtype=torch.float64, device=self.counts.device)
+        place = NAMES.index(true.lattice), band(true.disorder)
+        self.counts[place] += torch.tensor(row, dtype=torch.float64, device=self.counts.device)
 
     def compute(self) -> dict[str, float]:
-        """bond_f1, bond_precision, bond_recall and network_exact, of all networks and of each lattice that was seen."""
+        """bond_f1, bond_precision, bond_recall and network_exact, of all networks and of each lattice that was seen.
+
+        The same again of each band of disorder: disorder_0.1/bond_f1 is of 0 to 0.1.
+        """
         counts = self.counts.cpu().numpy()
+        values = self._of(counts.sum(axis=1), "")
+        for index, end in enumerate(BANDS):
+            if counts[:, index, 3].any():
+                values |= self._of(counts[:, index], f"disorder_{end}/")
+        return values
+
+    def _of(self, counts: np.ndarray, head: str) -> dict[str, float]:
         rows = {"": counts.sum(axis=0)}
         rows |= {f"/{name}": row for name, row in zip(NAMES, counts, strict=True) if row[3]}
         values = {}
@@ -44,8 +67,13 @@ class BondCounts(Metric):
                 "recall": tp / max(1, tp + fn),
                 "exact": exact / max(1, networks),
             }
-            values |= {f"{self.prefix}{name}{suffix}": float(value) for name, value in numbers.items()}
+            values |= {f"{head}{self.prefix}{name}{suffix}": float(value) for name, value in numbers.items()}
         return values
+
+
+def band(disorder: float | None) -> int:
+    """The band of `BANDS` that a disorder lies in; UNKNOWN for none and for more than the last."""
+    return UNKNOWN if disorder is None else int(np.searchsorted(BANDS, disorder - 1e-9))
 
 
 class NetworkMetrics(Metric):
@@ -55,6 +83,9 @@ class NetworkMetrics(Metric):
     lattice (`bond_f1/kagome`). site_recall: share of the true sites that have a dot within 2 px; site_shift_px: how far
     these dots are from their sites, on average. networks: how many were read. zero_modes_exact: share of networks that
     have as many zero modes as the true one, whatever their bonds; some 20 ms for a network with a wrong bond.
+
+    Where the model has a calibration (`learn`), in the test: probable_f1, probable_exact, ... of the bonds that are
+    more likely than not, which `ganforge predict` writes; calibration_error: see `Reliability`, of `doubtful` pairs.
     """
 
     needs = frozenset({"networks"})
@@ -62,12 +93,33 @@ class NetworkMetrics(Metric):
     monitor = ("bond_f1", "max")
     full_state_update = False
 
-    def __init__(self):
+    def __init__(self, folder: str | None = None):
+        """folder: for the reliability diagrams of tests; None for none."""
         super().__init__()
+        self.folder = None if folder is None else Path(folder)
+        self.stage, self.name = "val", ""
+        self.calibration: Calibration | None = None
         self.bonds = BondCounts(prefix="bond_")
+        self.probable = BondCounts(prefix="probable_")
+        self.reliability = reliability.Reliability()
         # Networks, their sites, sites kept, and the shifts of these in px.
         self.add_state("sites", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("same_mechanics", torch.zeros(len(NAMES), 2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def learn(
+        self, infer: Callable[[dict[str, Tensor]], Tensor], data: Any, device: torch.device, most: int | None
+    ) -> dict[str, Any]:
+        """What a checkpoint is to say of the probabilities of its bonds, from networks that the data has for that.
+
+        infer: batch -> pictures. most: batches, None for all.
+        """
+        dataset = data.calibration_set() if hasattr(data, "calibration_set") else None
+        return {} if dataset is None else reliability.to_card(reliability.learn(infer, dataset, device, most))
+
+    def recall(self, card: dict[str, Any]) -> None:
+        """Take from a checkpoint's card what `learn` gave."""
+        found = card.get("bond_calibration")
+        self.calibration = None if found is None else Calibration.from_card(found)
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, 1, H, W) in [-1, 1]; batch["index"] says which networks of the data set they show."""
@@ -76,6 +128,11 @@ class NetworkMetrics(Metric):
             true = dataset.network(index)
             found = read(picture, true.sites)
             self.bonds.update(true, found.bonds)
+            if self._has_probabilities:
+                evidence, joined = reliability.gather(picture, true)
+                probabilities = self.calibration.probabilities(evidence)
+                self.reliability.update(probabilities, joined)
+                self.probable.update(true, evidence.pairs[probabilities >= 0.5])
             same = np.array_equal(found.bonds, true.bonds) or zero_modes(found) == zero_modes(true)
             self.same_mechanics[NAMES.index(true.lattice)] += self.same_mechanics.new_tensor([1, same])
             match = match_sites(find_sites(picture), true.sites, SITE_RADIUS)
@@ -90,13 +147,33 @@ class NetworkMetrics(Metric):
         shares = {f"/{name}": row for name, row in zip(NAMES, counts, strict=True) if row[0]}
         for suffix, (number, same) in ({"": counts.sum(dim=0)} | shares).items():
             values[f"zero_modes_exact{suffix}"] = float(same / max(1, number))
+        if self._has_probabilities:
+            values |= self.probable.compute() | self.reliability.compute()
+            if self.picture is not None and rank_zero_only.rank == 0:
+                reliability.diagram(self.reliability.known, self.picture)
         networks, sites, kept, shifts = self.sites.tolist()
         shift = shifts / kept if kept else float("nan")
         return {**values, "site_recall": kept / max(1.0, sites), "site_shift_px": shift, "networks": networks}
 
+    def describe(self) -> dict[str, Any]:
+        """calibration: that of the probabilities, and picture: the file of their reliability diagram."""
+        if not self._has_probabilities:
+            return {}
+        said = {"calibration": self.calibration.to_card()}
+        return said if self.picture is None else {**said, "reliability/picture": str(self.picture)}
+
+    @property
+    def picture(self) -> Path | None:
+        return None if self.folder is None else self.folder / f"reliability_{self.name}.png"
+
+    @property
+    def _has_probabilities(self) -> bool:
+        return self.stage == "test" and self.calibration is not None
+
     def reset(self) -> None:
         super().reset()
-        self.bonds.reset()
+        for metric in (self.bonds, self.probable, self.reliability):
+            metric.reset()
 
 
 class GeometricBaselines(Metric):

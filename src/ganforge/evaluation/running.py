@@ -16,8 +16,9 @@ class RunningMetrics:
     """Feeds generated images to those metrics whose needs the data meets.
 
     metrics: name -> an object with `needs`, `stages`, `monitor`, update(batch, generated, dataset), compute(), reset(),
-    and where it wants them prepare(data), called before training starts, describe(), and `stage`, set to "val" or
-    "test" before the first update.
+    and where it wants them prepare(data), called before training starts, describe(), and `stage` and `name`, set to
+    "val" or "test" and to that of the data set before the first update; learn(infer, data, device, most), called before
+    the test, whose result the model's card says from then on, and recall(card), called before the first update.
 
     A metric's number `x` becomes `val/x`, `test/x`, or `NAME/x` for a further test set, with `prefix` before it.
     `baseline/x` of the test set keeps its name. Translations are tested between a floor and a ceiling, `floor/x` and
@@ -31,6 +32,7 @@ class RunningMetrics:
         self.running: dict[str, dict[str, Any]] = {}
         self.descriptions: dict[str, dict[str, Any]] = {}
         self.prefix = ""
+        self.card: dict[str, Any] = {}  # of the model that is judged
         self.floors: dict[str, dict[str, Any]] = {}  # as `running`, of the source pictures
         self._has_floor = False
 
@@ -65,9 +67,11 @@ class RunningMetrics:
         bounded = {title: metric for title, metric in fitting.items() if getattr(metric, "has_floor", False)}
         judged = self._has_floor and stage == "test" and not self.prefix  # it has no weights, and is judged once
         self.floors = {name: copy.deepcopy(bounded) for name in names} if judged else {}
-        for metrics in (*self.running.values(), *self.floors.values()):
+        for data_name, metrics in (*self.running.items(), *self.floors.items()):
             for metric in metrics.values():
-                metric.stage = stage
+                metric.stage, metric.name = stage, data_name
+                if hasattr(metric, "recall"):
+                    metric.recall(self.card)
                 if isinstance(metric, nn.Module):
                     metric.to(device)
 

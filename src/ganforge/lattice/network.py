@@ -17,13 +17,15 @@ class Network:
 
     sites: (N, 2) float64, in lattice constants, or in pixels (x right, y down) once placed on a page.
     bonds: (M, 2) int64 indices of sites, each row i < j, rows unique and in ascending order (see `bond_array`).
-    lattice: name of the lattice the patch was cut from, "" where there is none.
+    lattice: name of the lattice the patch was cut from, "" where there is none. disorder: standard deviation by which
+    the sites were moved, in shortest bonds; None where it is not known.
     Raises UserError where the arrays are anything else.
     """
 
     sites: np.ndarray
     bonds: np.ndarray
     lattice: str = ""
+    disorder: float | None = None
 
     def __post_init__(self) -> None:
         sites = np.asarray(self.sites, dtype=np.float64)
@@ -175,4 +177,4 @@ def disorder(network: Network, std: float, rng: np.random.Generator) -> Network:
     """
     require(std >= 0, f"std={std} is negative; accepted is 0 or more, in units of the shortest bond.")
     unit = float(network.lengths().min()) if len(network.bonds) else 1.0
-    return replace(network, sites=network.sites + rng.normal(size=network.sites.shape) * (std * unit))
+    return replace(network, sites=network.sites + rng.normal(size=network.sites.shape) * (std * unit), disorder=std)

@@ -12,7 +12,16 @@ from scipy.optimize import minimize
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from ganforge.lattice.baselines import triangulation
-from ganforge.lattice.bonds import lines_between
+from ganforge.lattice.bonds import (
+    OFFSETS,
+    PAPER,
+    WIGGLE,
+    flanked,
+    lines_between,
+    quantile_per_bond,
+    ridges_along,
+    third_sites,
+)
 from ganforge.lattice.ink import Page, page_of
 from ganforge.lattice.network import bond_array
 from ganforge.lattice.sites import anchored
@@ -22,8 +31,9 @@ FARTHEST = 4.0  # median distances to the nearest site, longest candidate; disor
 STATIONS = 9  # at which the ink along a candidate is sampled
 ASIDE = (-0.5, 0.0, 0.5)  # px from the straight line between two sites, at which its ink is sampled too
 FEWEST = 3  # bonds that tell how dark a picture's lines are
+MOST_INK = 1.5  # of a candidate, over that of the picture's lines
+STANDS_OUT = 0.5  # of a line's own ink, by which it exceeds that of its sides; in small triangles they are blurred
 LARGEST = 1e3  # of a number of a calibration
-MOST_EVIDENCE = 200_000  # candidates that a calibration is fitted to
 PRIOR = 0.02  # of the squared numbers of a calibration, in its loss: where all is certain it stays finite
 
 
@@ -56,22 +66,9 @@ class Calibration:
     def to_card(self) -> dict[str, Any]:
         return {"intercept": self.intercept, "weights": list(self.weights)}
 
-    @staticmethod
-    def is_card(value: Any) -> bool:
-        """Whether a value from a checkpoint is what `to_card` gives."""
-        return (
-            isinstance(value, dict)
-            and value.keys() == {"intercept", "weights"}
-            and isinstance(value["weights"], list)
-            and len(value["weights"]) == 3
-            and all(
-                type(number) is float and abs(number) <= LARGEST for number in (value["intercept"], *value["weights"])
-            )
-        )
-
     @classmethod
     def from_card(cls, value: dict[str, Any]) -> "Calibration":
-        """The calibration of a value that `is_card`."""
+        """The calibration that `to_card` gave."""
         return cls(value["intercept"], tuple(value["weights"]))
 
 
@@ -99,8 +96,8 @@ class Candidates:
 def probable_bonds(drawn: np.ndarray, sites: np.ndarray, calibration: Calibration | None = None) -> Candidates:
     """The probability of every bond that could be between the sites, from the picture that a generator drew.
 
-    drawn: (H, W) uint8, dark dots and lines on light paper. sites: (N, 2) in px of it. Without a calibration what `read`
-    takes for bonds has 0.5 to 1 and the rest less, by its ink.
+    drawn: (H, W) uint8, dark dots and lines on light paper. sites: (N, 2) in px of it. Without a calibration what
+    `read` takes for bonds has 0.5 to 1 and the rest less, by its ink.
     """
     page, sites = page_of(drawn), np.asarray(sites, dtype=np.float64).reshape(-1, 2)
     evidence = evidence_in(page, sites, candidate_bonds(sites))
@@ -110,11 +107,10 @@ def probable_bonds(drawn: np.ndarray, sites: np.ndarray, calibration: Calibratio
 def bond_probabilities(
     drawn: np.ndarray, sites: np.ndarray, pairs: np.ndarray, calibration: Calibration | None = None
 ) -> np.ndarray:
-    """(K,) the same for (K, 2) pairs of the sites, in any order."""
+    """(K,) the same for (K, 2) pairs of the sites, in any order; 0 for those that pass a third dot."""
     evidence = evidence_in(page_of(drawn), np.asarray(sites, dtype=np.float64).reshape(-1, 2), bond_array(pairs))
-    number = len(sites)
-    place = np.searchsorted(evidence.pairs @ [number, 1], np.sort(pairs, axis=1).reshape(-1, 2) @ [number, 1])
-    return probabilities_of(evidence, calibration)[place]
+    known = dict(zip(map(tuple, evidence.pairs.tolist()), probabilities_of(evidence, calibration), strict=True))
+    return np.array([known.get((min(pair), max(pair)), 0.0) for pair in np.asarray(pairs).reshape(-1, 2).tolist()])
 
 
 def probabilities_of(evidence: Evidence, calibration: Calibration | None) -> np.ndarray:
@@ -156,17 +152,23 @@ def candidate_bonds(sites: np.ndarray) -> np.ndarray:
 
 
 def evidence_in(page: Page, sites: np.ndarray, pairs: np.ndarray) -> Evidence:
-    """What a picture says of (K, 2) candidates between the sites, and of whatever else `read` takes for a bond."""
+    """What a picture says of (K, 2) candidates between the sites, and of whatever else `read` takes for a bond.
+
+    Of those that pass a third dot it says nothing: they are left out.
+    """
     centres, radius = anchored(page, sites)
-    bonds = lines_between(page, centres, radius).bonds
-    pairs = bond_array(np.concatenate([pairs, bonds]))
+    lines = lines_between(page, centres, radius)
+    pairs = bond_array(np.concatenate([pairs, lines.bonds]))
+    if len(pairs):
+        pairs = pairs[np.minimum(*third_sites(centres, pairs)) > radius + lines.width / 2 + 0.6]
     if len(pairs) == 0:
         return Evidence(pairs, np.zeros((0, 3)))
-    is_read = np.isin(pairs @ [len(sites), 1], bonds @ [len(sites), 1])
+    is_read = np.isin(pairs @ [len(sites), 1], lines.bonds @ [len(sites), 1])
     ink = ink_along(page, centres, pairs, radius)
     mean, weakest = ink.mean(axis=1), np.sort(ink, axis=1)[:, : STATIONS // 3].mean(axis=1)
     line = float(np.median(mean[is_read])) if is_read.sum() >= FEWEST else 1.0
-    values = np.stack([mean / line, weakest / line], axis=1).clip(0, 1.5)
+    standing = distinctness(page, centres, pairs, radius, lines.width)
+    values = (np.stack([mean, weakest], axis=1) * standing[:, None] / line).clip(0, MOST_INK)
     return Evidence(pairs, np.concatenate([values, is_read[:, None]], axis=1))
 
 
@@ -181,6 +183,16 @@ def ink_along(page: Page, sites: np.ndarray, pairs: np.ndarray, radius: float) -
     x, y = start[:, :1] + forth * unit[:, :1], start[:, 1:] + forth * unit[:, 1:]
     across = [page.at(page.soft, x - off * unit[:, 1:], y + off * unit[:, :1]) for off in ASIDE]
     return np.maximum.reduce(across)
+
+
+def distinctness(page: Page, sites: np.ndarray, pairs: np.ndarray, radius: float, width: float) -> np.ndarray:
+    """(K,) 0 to 1: how far a stretch stands out from its sides, by half its own ink at least; a fuzzy halo does not."""
+    ridges = ridges_along(page, sites, pairs, radius)
+    allowed = np.broadcast_to(np.abs(OFFSETS) <= WIGGLE, ridges.ink.shape)
+    peak = np.where(allowed, ridges.ink, 0.0).max(axis=1)
+    contrast = flanked(ridges.ink, allowed, width / 2 + 1.0, width / 2 + 2.25)
+    share = quantile_per_bond(contrast / np.maximum(peak, 1e-3), ridges, 1 - PAPER)
+    return np.clip(share / STANDS_OUT, 0.0, 1.0)
 
 
 def logistic(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from ganforge.pictures.normalization import MOST_BANDS
 from ganforge.pictures.sides import Side
 
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
+LARGEST_WEIGHT = 1e3  # of a calibration
 LAYOUT = 2  # of what a training goes on from; 1: of one generator and one discriminator
 COUNTERS = ("images_seen", "turns", "skipped_updates")
 _MOST_VALUES = 100_000  # of a card, in all lists and dicts
@@ -39,6 +40,15 @@ def _is_output(value: Any) -> bool:
         and value["told"] in (None, "label")
         and isinstance(value["averaged"], bool)
     )
+
+
+def _is_calibration(value: Any) -> bool:
+    """Whether this is a `ganforge.lattice.probability.Calibration`."""
+    if not isinstance(value, dict) or value.keys() != {"intercept", "weights"}:
+        return False
+    weights = value["weights"]
+    numbers = [value["intercept"], *weights] if isinstance(weights, list) and len(weights) == 3 else [None]
+    return all(type(number) is float and abs(number) <= LARGEST_WEIGHT for number in numbers)
 
 
 def _is_band_count(value: Any) -> bool:
@@ -80,6 +90,7 @@ MORE = {
     "drawing": lambda value: value is None or _is_look(value),
     "class_names": _are_words,
     "data_fingerprint": lambda value: isinstance(value, str),
+    "bond_calibration": _is_calibration,
     "initial_weights": lambda value: isinstance(value, dict),
     **dict.fromkeys(COUNTERS, is_count),
 }

@@ -12,6 +12,13 @@ from ganforge.files import folders
 from ganforge.runs.checkpoint import load
 
 
+def add_to_card(path: Path, entries: dict[str, Any]) -> None:
+    """Let a checkpoint that is there say these of itself too."""
+    contents = load(path)
+    contents["ganforge"] |= entries
+    WholeFileCheckpointIO().save_checkpoint(contents, path)
+
+
 class WholeFileCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints so that a file of that name is whole at any time: a full disk or a kill keeps the former.
 

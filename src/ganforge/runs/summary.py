@@ -159,7 +159,18 @@ def _numbers(results: dict[str, Any], names: list[str]) -> Numbers:
             name: f"{name}/" for name in names[1:]
         }
     keys = [key.removeprefix(f"{names[0]}/") for key in results if key.startswith(f"{names[0]}/")]
-    in_other_table = ("bond_", "network", "baseline/", "classes/", "mae/", "rmse/", "r2/", "zero_modes_exact/")
+    in_other_table = (
+        "bond_",
+        "network",
+        "baseline/",
+        "classes/",
+        "mae/",
+        "rmse/",
+        "r2/",
+        "zero_modes_exact/",
+        "disorder_",
+        "probable_",
+    )
     details = ("/low", "/high", "/std", "/images", "generated_images")
     extractors = _extractors(results)
     rows = []
