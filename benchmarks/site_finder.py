@@ -24,7 +24,7 @@ FAR = 2.0  # px
 
 
 def sites_of(rng: np.random.Generator, apart: float, margin: float, touching: bool) -> np.ndarray:
-    """Sites in px, the nearest two `apart` or, unless they are touching, farther, up to a patch as large as the page."""
+    """Sites in px, the nearest two `apart`, or farther unless they are touching."""
     name = list(LATTICES)[rng.integers(len(LATTICES))]
     while True:
         network = disorder(patch(name, tuple(rng.integers(3, 9, size=2))), rng.uniform(0, 0.12), rng)
@@ -180,7 +180,8 @@ def main() -> None:
         if options.only in name:
             row = measured(make, options.pictures)
             print(
-                f"{name:22} {row['recall']:8.4f} {row['precision']:9.4f} {row['mean']:8.3f} {row['99 %']:8.3f} {row['seconds']:6.2f}",
+                f"{name:22} {row['recall']:8.4f} {row['precision']:9.4f} {row['mean']:8.3f} {row['99 %']:8.3f} "
+                f"{row['seconds']:6.2f}",
                 flush=True,
             )
 

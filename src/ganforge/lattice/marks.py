@@ -4,10 +4,9 @@ The paper is what the rim of the picture shows and changes slowly across it; mar
 one size, that of most blobs of the picture, and lie where a blob of that size stands out, too round to be a line.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, gaussian_filter, label, maximum_filter
+from scipy import ndimage
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
 from scipy.spatial import cKDTree
 
 STEP = 1.15  # between radii that are looked for
@@ -23,30 +22,20 @@ LEAST_CONTRAST = 24.0  # of 255, between marks and paper
 FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface at most
 RIM = 0.03  # of the shorter side, that is taken for paper at first
 FITTED = 20_000  # pixels that the paper is fitted to, about
+PALEST = 0.15  # ink of a line
+FAR = 0.3  # of what all ink covers
 LEAST_HOLE, MOST_HOLE = 0.08, 0.9  # of what a ring encloses
-
-
-@dataclass(frozen=True, eq=False)
-class Marks:
-    """sites: (N, 2) centres in px. radius: px, of a disk that looks as large. ink: (H, W), 0 paper to about 1 marks."""
-
-    sites: np.ndarray
-    radius: float
-    ink: np.ndarray
 
 
 NONE = np.zeros((0, 2))
 
 
-def marks(picture: np.ndarray) -> Marks:
-    """The marks of a picture, uint8 (H, W) or (H, W, C)."""
-    ink = ink_of(picture)
-    if ink is None:
-        return Marks(NONE, 1.0, np.zeros(picture.shape[:2], np.float32))
+def marks(ink: np.ndarray) -> np.ndarray:
+    """(N, 2) centres in px of the marks of a picture's ink."""
     blobs = with_rings_filled(ink)
     radius = usual_radius(blobs)
     if radius is None:
-        return Marks(NONE, 1.0, ink)
+        return NONE
     if are_crowded(blobs, radius):
         depth = distance_transform_edt(blobs > 0.5)
         radius = usual_depth(depth)
@@ -54,10 +43,9 @@ def marks(picture: np.ndarray) -> Marks:
     else:
         sites = round_blobs(blobs, radius)
     if len(sites) == 0:
-        return Marks(NONE, radius, ink)
+        return NONE
     sites, mass = centred(blobs, sites, radius)
-    keep = mass > LEAST_MASS * np.median(mass)
-    return Marks(sites[keep], radius, ink)
+    return sites[mass > LEAST_MASS * np.median(mass)]
 
 
 def ink_of(picture: np.ndarray) -> np.ndarray | None:
@@ -153,11 +141,11 @@ def with_rings_filled(ink: np.ndarray) -> np.ndarray:
     areas = np.bincount(parts.ravel())[1:]
     filled = ink.copy()
     usual, rings, parted = np.median(areas[areas >= 4]) if (areas >= 4).any() else 4, 0, 0
-    for number, place in enumerate(find_objects(parts), start=1):
+    for number, place in enumerate(ndimage.find_objects(parts), start=1):
         if areas[number - 1] < usual / 4:
             continue
         own = parts[place] == number
-        whole = binary_fill_holes(own)
+        whole = ndimage.binary_fill_holes(own)
         inside = whole & ~own
         parted += 1
         if LEAST_HOLE < inside.sum() / whole.sum() < MOST_HOLE and label(inside)[1] == 1:
@@ -174,9 +162,12 @@ def are_crowded(blobs: np.ndarray, radius: float) -> bool:
 
 
 def usual_depth(depth: np.ndarray) -> float:
-    """Radius in px of most disks, from each pixel's distance to the paper."""
-    peaks = depth[(depth >= maximum_filter(depth, 5)) & (depth > 0)]
-    return float(np.median(peaks[peaks > 0.6 * np.quantile(peaks, 0.9)]))
+    """Radius in px of most disks, from each pixel's distance to the paper; lines between them are thinner."""
+    peaks = np.sort(depth[(depth >= maximum_filter(depth, 3)) & (depth > 0)])
+    if len(peaks) == 0:
+        return 1.0
+    volume = np.cumsum(peaks**4)
+    return float(peaks[np.searchsorted(volume, volume[-1] / 2)])
 
 
 def response(ink: np.ndarray, radius: float) -> np.ndarray:
@@ -278,20 +269,17 @@ def centred(ink: np.ndarray, sites: np.ndarray, radius: float) -> tuple[np.ndarr
     return sites, mass
 
 
-def are_joined(found: Marks) -> bool:
-    """Whether the picture has lines from mark to mark: ink away from the marks, or through which distant ones meet."""
-    sites, radius, dark = found.sites, found.radius, found.ink > 0.4
-    if len(sites) < 2 or not dark.any():
-        return False
-    height, width = dark.shape
-    row, column = np.nonzero(dark)
-    away = cKDTree(sites).query(np.stack([column + 0.5, row + 0.5], axis=1))[0]
-    outside = float((away > 1.5 * radius + 1).mean())
-    parts, _ = label(dark, np.ones((3, 3)))
-    depth = maximum_filter(distance_transform_edt(dark), 3)
-    at = np.clip(np.floor(sites).astype(np.int64), 0, [width - 1, height - 1])
-    part = parts[at[:, 1], at[:, 0]]
-    near, index = cKDTree(sites).query(sites, k=2)
-    thick = float(np.median(depth[at[:, 1], at[:, 0]]))
-    distant = (part > 0) & (part == part[index[:, 1]]) & (near[:, 1] > 2 * thick + 2)
-    return outside > 0.15 or float(distant.mean()) > 0.4
+def may_be_joined(ink: np.ndarray) -> bool:
+    """Whether most ink is in patches that reach far across it: marks that lines join, or that touch each other."""
+    quiet = (ink < PALEST).any() and float(np.quantile(np.abs(ink[ink < PALEST]), 0.99)) < PALEST / 2
+    for level in (0.4, PALEST) if quiet else (0.4,):
+        parts, count = label(ink > level, np.ones((3, 3)))
+        if count:
+            sides = [
+                max(row.stop - row.start, column.stop - column.start) for row, column in ndimage.find_objects(parts)
+            ]
+            areas = np.bincount(parts.ravel())[1:]
+            far = np.array(sides) > FAR * np.ptp(np.nonzero(parts), axis=1).max()
+            if areas[far].sum() > areas.sum() / 2:
+                return True
+    return False

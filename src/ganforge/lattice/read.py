@@ -10,7 +10,7 @@ from ganforge.errors import require
 from ganforge.lattice.bonds import lines_between
 from ganforge.lattice.draw import grey
 from ganforge.lattice.ink import SMALLEST, page_of
-from ganforge.lattice.marks import are_joined, marks
+from ganforge.lattice.marks import ink_of, marks, may_be_joined
 from ganforge.lattice.network import Network
 from ganforge.lattice.sites import anchored, dots
 
@@ -46,7 +46,16 @@ def find_sites(drawn: np.ndarray) -> np.ndarray:
         f"drawn has shape {drawn.shape} and type {drawn.dtype}; accepted is (H, W) or (H, W, C) uint8 of at least "
         f"{SMALLEST} x {SMALLEST} px.",
     )
-    found = marks(drawn)
-    if not are_joined(found):
-        return found.sites
-    return dots(page_of(grey(found.ink.clip(0, 1))))[0]
+    ink = ink_of(drawn)
+    if ink is None:
+        return np.zeros((0, 2))
+    if may_be_joined(ink):
+        sites, bonds = dots(page_of(grey(ink.clip(0, 1))))
+        if len(bonds) > len(sites) / 2:
+            return sites
+    return marks(ink)
+
+
+def find_dots(drawn: np.ndarray) -> np.ndarray:
+    """(N, 2) centres of the dots in px of a picture as `read` takes it, with lines or without."""
+    return dots(page_of(drawn))[0]
