@@ -138,7 +138,7 @@ def test_long_names_and_odd_ones_are_written(trained, pictures, tmp_path):
         cli.main(["predict", str(trained), *(str(folder / name) for name in names), "-o", str(tmp_path / "out")]) == 0
     )
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert len(written) == 3 * len(names)
+    assert len(written) == 4 * len(names)
     assert {"x" * 250 + ".png", "-rf.png", "a.b.png", "a.b.json", "a.b.graphml"} <= written
     assert all(name.isprintable() for name in written)
 

@@ -85,8 +85,7 @@ def coloured(drawn: np.ndarray, sites: np.ndarray, candidates: Candidates, width
     shown = (np.repeat(drawn, 3, axis=2) if drawn.shape[2] == 1 else drawn).astype(np.float32)
     for colour, chosen in ((_ORANGE, candidates.is_bond), (_BLUE, ~candidates.is_bond)):
         pairs = candidates.pairs[candidates.is_doubtful & chosen]
-        side = max(drawn.shape[:2])
-        ink = line_ink(Network(sites, pairs), width, side)[: drawn.shape[0], : drawn.shape[1], None]
+        ink = line_ink(Network(sites, pairs), width, drawn.shape[:2])[..., None]
         shown = shown * (1 - ink) + np.array(colour) * ink
     return (shown + 0.5).astype(np.uint8)
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric
 
 from ganforge.evaluation import reliability
-from ganforge.lattice import BASELINES, LATTICES, Network, find_sites, match_sites, read, score_bonds
+from ganforge.lattice import BASELINES, LATTICES, Network, find_dots, match_sites, read, score_bonds
 from ganforge.lattice.mechanics import zero_modes
 from ganforge.lattice.probability import Calibration
 from ganforge.pictures.tensors import from_unit
@@ -138,7 +138,7 @@ class NetworkMetrics(Metric):
                 self.probable.update(true, evidence.pairs[probabilities >= 0.5])
             same = np.array_equal(found.bonds, true.bonds) or zero_modes(found) == zero_modes(true)
             self.same_mechanics[NAMES.index(true.lattice)] += self.same_mechanics.new_tensor([1, same])
-            match = match_sites(find_sites(picture), true.sites, SITE_RADIUS)
+            match = match_sites(find_dots(picture), true.sites, SITE_RADIUS)
             kept = len(match.pairs)
             row = [1, len(true.sites), kept, match.shift * kept if kept else 0.0]
             self.sites += torch.tensor(row, dtype=torch.float64, device=self.sites.device)

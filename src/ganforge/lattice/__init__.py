@@ -3,7 +3,7 @@
 from ganforge.lattice.baselines import BASELINES, delaunay, gabriel, relative_neighbourhood
 from ganforge.lattice.draw import Drawing, Style, draw
 from ganforge.lattice.network import LATTICES, Lattice, Network, bond_array, disorder, patch
-from ganforge.lattice.read import find_sites, read
+from ganforge.lattice.read import find_dots, find_sites, read
 from ganforge.lattice.sample import Distribution, sample
 from ganforge.lattice.score import BondScore, SiteMatch, match_sites, score_bonds
 
@@ -21,6 +21,7 @@ __all__ = [
     "delaunay",
     "disorder",
     "draw",
+    "find_dots",
     "find_sites",
     "gabriel",
     "match_sites",

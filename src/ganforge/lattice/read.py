@@ -8,7 +8,9 @@ import numpy as np
 
 from ganforge.errors import require
 from ganforge.lattice.bonds import lines_between
-from ganforge.lattice.ink import page_of
+from ganforge.lattice.draw import grey
+from ganforge.lattice.ink import SMALLEST, page_of
+from ganforge.lattice.marks import ink_of, marks, may_be_joined
 from ganforge.lattice.network import Network
 from ganforge.lattice.sites import anchored, dots
 
@@ -34,7 +36,26 @@ def read(drawn: np.ndarray, sites: np.ndarray | None = None, lattice: str = "") 
 
 
 def find_sites(drawn: np.ndarray) -> np.ndarray:
-    """(N, 2) float64 centres of the dots in px, of a picture as `read` takes it, with lines or without."""
-    if np.ndim(drawn) == 3:
-        drawn = np.asarray(drawn)[..., 0]
+    """(N, 2) float64 centres of the marks in px: dots, rings, squares or crosses, of whatever colour on whatever paper.
+
+    drawn: uint8 (H, W), or (H, W, C) in colour. Where marks are joined by lines it has to be a picture as `read` takes.
+    """
+    drawn = np.asarray(drawn)
+    require(
+        drawn.ndim in (2, 3) and drawn.dtype == np.uint8 and min(drawn.shape[:2]) >= SMALLEST,
+        f"drawn has shape {drawn.shape} and type {drawn.dtype}; accepted is (H, W) or (H, W, C) uint8 of at least "
+        f"{SMALLEST} x {SMALLEST} px.",
+    )
+    ink = ink_of(drawn)
+    if ink is None:
+        return np.zeros((0, 2))
+    if may_be_joined(ink):
+        sites, bonds = dots(page_of(grey(ink.clip(0, 1))))
+        if len(bonds) > len(sites) / 2:
+            return sites
+    return marks(ink)
+
+
+def find_dots(drawn: np.ndarray) -> np.ndarray:
+    """(N, 2) centres of the dots in px of a picture as `read` takes it, with lines or without."""
     return dots(page_of(drawn))[0]
