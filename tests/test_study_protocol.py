@@ -45,10 +45,7 @@ def copies(generator, real):
 def result(arm: str, seed: int, train: Labelled, test: Labelled, generator: np.random.Generator) -> dict:
     """As `ganforge.studies.job` writes it."""
     rows = np.concatenate(
-        [
-            generator.choice(np.flatnonzero(train.labels == label), STEPS // CLASSES)
-            for label in range(CLASSES)
-        ]
+        [generator.choice(np.flatnonzero(train.labels == label), STEPS // CLASSES) for label in range(CLASSES)]
     )
     flat = train.images[rows].reshape(len(rows), -1).astype(float)
     means = np.stack([flat[train.labels[rows] == label].mean(axis=0) for label in range(CLASSES)])
@@ -98,7 +95,9 @@ def test_five_seeds_claim_nothing():
 
 def test_missing_classifiers_are_named():
     results = [one for one in [result_of("real", 0), result_of("generated_1", 0), result_of("real", 1)]]
-    with pytest.raises(UserError, match="1 of 4 classifiers have no results, the first of shots 5, arm generated_1, seed 1"):
+    with pytest.raises(
+        UserError, match="1 of 4 classifiers have no results, the first of shots 5, arm generated_1, seed 1"
+    ):
         Analysis(
             results=results, class_names=["a"], arms=["real", "generated_1"], shots=[5], seeds=[0, 1],
             primary={"arm": "generated_1", "against": "real", "figure": "accuracy", "shots": 5},
@@ -141,7 +140,7 @@ def test_arms_hold_what_their_names_say():
 
 @pytest.mark.parametrize("name", ["generated", "real_1", "classics", "generated_0", "generated_-1", 5, ""])
 def test_arms_that_are_none(name):
-    with pytest.raises(UserError, match="arms: there is no arm .*; choose of real, balanced, classic, generated_RATIO"):
+    with pytest.raises(UserError, match=r"arms: there is no arm .*; choose of real, balanced, classic, generated_RATIO"):
         arms.parse(name)
 
 

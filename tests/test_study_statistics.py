@@ -45,7 +45,10 @@ def test_smallest_effect_is_found_in_four_of_five_studies():
     [
         ([0.02, 0.03, 0.025, 0.04, 0.01, 0.03], r"helps: a is 1\.\d to 3\.\d points of accuracy above b$"),
         ([-0.02, -0.03, -0.025, -0.04, -0.01, -0.03], r"harms: a is 1\.\d to 3\.\d points of accuracy below b$"),
-        ([0.02, -0.03, 0.025, -0.04, 0.01, 0.03], r"no evidence at 6 seeds: a differs from b by -\d\.\d to \+\d\.\d points of accuracy; the smallest .* 4\.3$"),
+        (
+            [0.02, -0.03, 0.025, -0.04, 0.01, 0.03],
+            r"no evidence at 6 seeds: a differs from b by -\d\.\d to \+\d\.\d points of .* 4\.3$",
+        ),
         ([0.02, 0.03, 0.025, 0.04, 0.01], "no evidence at 5 seeds: with fewer than 6 no sign-flip test can reach 0.05"),
         ([0.02], "no evidence at 1 seeds"),
         ([0.0] * 8, "no evidence at 8 seeds"),

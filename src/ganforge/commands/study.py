@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -17,6 +16,7 @@ from ganforge.commands.chosen_data import chosen_data
 from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, replace
 from ganforge.files.untrusted import printable, read_json
+from ganforge.report import study as report
 from ganforge.studies.analysis import Analysis
 from ganforge.studies.augmentation import Study
 from ganforge.words import sentence
@@ -32,7 +32,7 @@ def study(name: str, overrides: Sequence[str], output: str | Path) -> None:
     require(not folder.exists() or folder.is_dir(), f"--output {folder}: is a file; give a folder")
     make_writable(folder, f"--output {folder}")
     own, others = split_overrides(name, overrides)
-    config = _config(name, own)
+    config = _compose(f"study/{name}", own)
     if config.debug:
         config.seeds, config.shots = min(2, config.seeds), config.shots[:1]
         others = ["debug=true", *others]
@@ -42,6 +42,7 @@ def study(name: str, overrides: Sequence[str], output: str | Path) -> None:
     data = chosen_data(["data=image_folder", *described])
     gans = [one for one in others if one not in root and not one.startswith("data.classes=")]
     running = Study(config=config, data=data, folder=folder, overrides=gans)
+    _compose("train", [*running.gan_settings(1), *gans, *root])  # a wrong name is an error before anything is trained
     running.run()
     _, _, class_names = running.records.pictures()
     analysis = Analysis(
@@ -53,15 +54,18 @@ def study(name: str, overrides: Sequence[str], output: str | Path) -> None:
         primary=dict(config.primary),
         gans=gan_numbers(running),
     )
+    numbers = analysis.as_json()
     with replace(folder / "study.json") as file:
-        file.write(json.dumps(analysis.as_json(), indent=2, allow_nan=False).encode())
+        file.write(json.dumps(numbers, indent=2, allow_nan=False).encode())
+    running.draw_examples()
     show(analysis)
     print(f"numbers: {folder / 'study.json'}")
+    print(f"report: {report.write(folder, numbers, {arm.name: arm.said for arm in running.arms})}")
 
 
 def split_overrides(name: str, overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Those of the study itself, and those of its GANs."""
-    keys = tuple(_config(name, []))
+    keys = tuple(_compose(f"study/{name}", []))
     own = [one for one in overrides if one.lstrip("+~").split("=")[0].split(".")[0] in keys]
     return own, [one for one in overrides if one not in own]
 
@@ -80,8 +84,9 @@ def gan_numbers(running: Study) -> dict[tuple[int, int], dict[str, float]]:
                 own |= {"memorized": sum(shares) / len(shares)} if shares else {}
                 numbers[shots, seed] = own
     for one in running.records.classifiers():
-        if one["arm"] == "classic" and "fd" in one:
-            numbers.setdefault((one["shots"], one["seed"]), {}).update(fd=one["fd"], gan_test=one["gan_test"])
+        if one["arm"] == "classic":
+            judged = {name: one[name] for name in ("fd", "gan_test") if name in one}
+            numbers.setdefault((one["shots"], one["seed"]), {}).update(judged)
     return numbers
 
 
@@ -111,7 +116,8 @@ def show(analysis: Analysis) -> None:
         found = analysis.equivalent(shots)
         if found is not None:
             count, word = found
-            print(f"{analysis.primary['arm']} at {shots} shots is worth {word} {count:.1f} real pictures a class".replace("  ", " "))
+            worth = " ".join(filter(None, [word, f"{count:.1f} real pictures a class"]))
+            print(f"{analysis.primary['arm']} at {shots} shots is worth {worth}")
     for name, value in analysis.correlations().items():
         if value is not None:
             print(f"rank correlation of the GANs' {name} with the gain: {value:+.2f}")
@@ -123,9 +129,10 @@ def _interval(ends: Sequence[float | None], sign: str = "") -> str:
     return "" if low is None or abs(low) > 1e9 else f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
 
 
-def _config(name: str, overrides: Sequence[str]) -> DictConfig:
+def _compose(config: str, overrides: Sequence[str]) -> DictConfig:
+    """A config of conf/. Raises UserError for what Hydra does not accept."""
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(f"study/{name}", overrides=list(overrides))
+            return compose(config, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(sentence(error, overrides)) from error

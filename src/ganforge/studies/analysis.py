@@ -106,7 +106,8 @@ class Analysis:
         found = {}
         for name in dict.fromkeys(name for numbers in self.gans.values() for name in numbers):
             keys = [key for key in gains if name in self.gans.get(key, {})]
-            found[name] = statistics.rank_correlation([self.gans[key][name] for key in keys], [gains[key] for key in keys])
+            values = [self.gans[key][name] for key in keys]
+            found[name] = statistics.rank_correlation(values, [gains[key] for key in keys])
         return found
 
     def table(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """`ganforge study augmentation`: does a classifier gain from pictures that a GAN generated?
 
-Settled first: the test set, each seed's shots, the primary comparison. Then, as sweeps: a GAN of every seed on its shots
-alone, and the classifiers of every arm. What was finished is kept, so the same command goes on.
+Settled first: the test set, each seed's shots, the primary comparison. Then, as sweeps: a GAN of every seed on its
+shots alone, and the classifiers of every arm. What was finished is kept, so the same command goes on.
 """
 
 import math
@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.errors import require
+from ganforge.evaluation.memorization import sheet
 from ganforge.files.folders import replace
+from ganforge.pictures import images
 from ganforge.studies import arms
 from ganforge.studies.arms import Labelled
 from ganforge.studies.classifier import STRENGTHS
@@ -23,6 +26,7 @@ from ganforge.studies.records import SETTINGS, Records
 from ganforge.studies.split import Pool, pool
 from ganforge.studies.statistics import LEAST_SEEDS, LEVEL
 
+_EXAMPLES = 8  # pictures of a class
 _BATCH = 32  # of a GAN, unless told otherwise or where there are fewer pictures
 
 
@@ -121,11 +125,9 @@ class Study:
             if self.config.per_class:
                 varied["+study_class"] = names
                 root += "/${study_class}"
-            given = [f"data.batch_size={min(_BATCH, pictures)}", *self.config.gan]
-            given = [override for override in given if not _is_given(override, self.overrides)]
             folders = sweep(
                 [
-                    "data=image_folder", *given, f"trainer.max_epochs={epochs}",
+                    *self.gan_settings(pictures), f"trainer.max_epochs={epochs}",
                     f"trainer.check_val_every_n_epoch={max(1, epochs // 10)}", *self.overrides, f"data.root='{root}'",
                 ],
                 varied, folder=self.records.folder / "gans" / f"shots-{shots}", said=f"GANs of {shots} shots",
@@ -135,6 +137,11 @@ class Study:
                 if not self.records.has_generated(shots, seed):
                     own = folders[place * each : (place + 1) * each]
                     self.records.write_generated(shots, seed, self._generate(own, seed, names, needed[shots]))
+
+    def gan_settings(self, pictures: int) -> list[str]:
+        """What each GAN is trained with unless the user said otherwise. pictures: that it is trained on."""
+        given = [f"data.batch_size={min(_BATCH, pictures)}", *self.config.gan]
+        return ["data=image_folder", *(one for one in given if not _is_given(one, self.overrides))]
 
     def train_classifiers(self, drawn: Pool) -> None:
         """The classifiers: those of the classic strengths before those that take the best of these."""
@@ -158,6 +165,20 @@ class Study:
                 said=f"classifiers ({wave} of {len(waves)})",
             )  # fmt: skip
 
+    def draw_examples(self) -> None:
+        """examples.png: of the primary comparison's first seed real and generated pictures, a row a class."""
+        shots, seed = self.config.primary.shots, self.seeds[0]
+        if not self.records.has_generated(shots, seed):
+            return
+        pictures, _, class_names = self.records.pictures()
+        real, groups = pictures.take(self.records.draw(shots, seed).train), []
+        for shown in (real, self.records.generated(shots, seed)):
+            own = [shown.images[shown.labels == label] for label in range(len(class_names))]
+            most = min(_EXAMPLES, *map(len, own))
+            groups.append(torch.from_numpy(np.stack([part[:most] for part in own])))
+        page = sheet(groups, ["real", "generated"])
+        images.write(self.records.folder / "examples.png", page.permute(1, 2, 0).numpy())
+
     def _training(self) -> dict[str, Any]:
         own = OmegaConf.to_container(self.config.training, resolve=True)
         return {**own, "steps": 20} if self.config.debug else own
@@ -170,13 +191,13 @@ class Study:
         """What one GAN, or the GAN of each class, draws: so many pictures of each class."""
         import ganforge
 
-        images, labels = [], []
+        pictures, labels = [], []
         for label, name in enumerate(names):
             run = ganforge.load(folders[label if self.config.per_class else 0])
             drawn = run.sample(count, seed=seed, class_name=None if self.config.per_class else name)
-            images.append(drawn.transpose(0, 3, 1, 2))
+            pictures.append(drawn.transpose(0, 3, 1, 2))
             labels.append(np.full(count, label, np.int64))
-        return Labelled(np.concatenate(images), np.concatenate(labels))
+        return Labelled(np.concatenate(pictures), np.concatenate(labels))
 
     def _lay_out(self, drawn: Pool, draw: Any, folder: Path) -> None:
         """The pictures of a seed as a folder of classes: with their files' own bytes, named by their rows."""

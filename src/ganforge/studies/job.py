@@ -93,9 +93,11 @@ def judged_by(network: torch.nn.Module, generated: Labelled, real: Labelled, cla
     from ganforge.evaluation.intervals import frechet  # a second of SciPy
 
     found = classifier.probabilities(network, generated.images).argmax(axis=1)
-    features = [torch.from_numpy(classifier.probabilities(network[:-1], one.images)) for one in (generated, real)]
-    distance = float(frechet(*features, torch.ones(1, len(generated), dtype=torch.float64))[0])
-    return {"gan_test": classifier.scores(found, generated.labels, classes)["accuracy"], "fd": distance}
+    said = {"gan_test": classifier.scores(found, generated.labels, classes)["accuracy"]}
+    if hasattr(network, "features"):  # of a classifier of one's own they may not be known
+        features = [classifier.outputs(network.features, one.images) for one in (generated, real)]
+        said["fd"] = float(frechet(*features, torch.ones(1, len(generated), dtype=torch.float64))[0])
+    return said
 
 
 def chosen_strength(study: Records, shots: int, seed: int, figure: str) -> str:

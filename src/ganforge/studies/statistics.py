@@ -57,7 +57,7 @@ def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
 
 
 def bootstrap(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean: percentiles of resamples, widened for few differences (Hesterberg 2015, "expanded")."""
+    """95 % interval of the mean: percentiles of resamples, widened for few of them (Hesterberg 2015)."""
     n = len(differences)
     if n < 2:
         return -math.inf, math.inf
@@ -86,7 +86,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def effect(comparison: Comparison, p: float | None = None) -> str:
-    """ "helps", "harms" or "no evidence": an effect is claimed where test and interval agree. p: in place of its own."""
+    """ "helps", "harms" or "no evidence": claimed where test and interval agree. p: in place of its own."""
     p = comparison.p if p is None else p
     if p <= LEVEL and comparison.low > 0:
         return "helps"
@@ -103,7 +103,9 @@ def verdict(comparison: Comparison, figure: str) -> str:
         return f"harms: {comparison.arm} is {-high:.1f} to {-low:.1f} points of {figure} below {comparison.against}"
     said = f"no evidence at {n} seeds"
     if n < LEAST_SEEDS:
-        return f"{said}: with fewer than {LEAST_SEEDS} no sign-flip test can reach {LEVEL:g} (here {2 / 2**n:.4g} at best)"
+        return (
+            f"{said}: with fewer than {LEAST_SEEDS} no sign-flip test can reach {LEVEL:g} (here {2 / 2**n:.4g} at best)"
+        )
     return (
         f"{said}: {comparison.arm} differs from {comparison.against} by {low:+.1f} to {high:+.1f} points of {figure}; "
         f"the smallest effect this study could have seen is {smallest:.1f}"
@@ -120,7 +122,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
 def equivalent_shots(curve: Sequence[tuple[int, float]], value: float) -> tuple[float, str]:
     """How many real pictures a class reach a value on a curve of (shots, figure), straight in the logarithm of shots.
 
-    Returns the number and "" or the word that says that it lies outside of what was measured: "fewer than", "more than".
+    Returns the number, and "fewer than" or "more than" where it lies outside of what was measured, else "".
     """
     curve = sorted(curve)
     if value <= curve[0][1]:
