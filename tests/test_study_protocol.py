@@ -140,7 +140,9 @@ def test_arms_hold_what_their_names_say():
 
 @pytest.mark.parametrize("name", ["generated", "real_1", "classics", "generated_0", "generated_-1", 5, ""])
 def test_arms_that_are_none(name):
-    with pytest.raises(UserError, match=r"arms: there is no arm .*; choose of real, balanced, classic, generated_RATIO"):
+    with pytest.raises(
+        UserError, match=r"arms: there is no arm .*; choose of real, balanced, classic, generated_RATIO"
+    ):
         arms.parse(name)
 
 

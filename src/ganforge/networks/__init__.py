@@ -3,6 +3,7 @@
 from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.networks.patchgan import PatchGAN
+from ganforge.networks.progan import ProGANDiscriminator, ProGANGenerator
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.networks.resnet import ResNetGenerator
 from ganforge.networks.unet import UNet
@@ -13,6 +14,8 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "PatchGAN",
+    "ProGANDiscriminator",
+    "ProGANGenerator",
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetGenerator",

@@ -4,7 +4,17 @@ from ganforge.systems.adversarial import Adversarial
 from ganforge.systems.cyclegan import CycleGAN
 from ganforge.systems.latent import ConditionalGAN, LatentGAN
 from ganforge.systems.pix2pix import Pix2Pix
+from ganforge.systems.progressive import ProgressiveGAN
 from ganforge.systems.semi_supervised import SemiSupervisedGAN
 from ganforge.systems.two_players import TwoPlayers
 
-__all__ = ["Adversarial", "ConditionalGAN", "CycleGAN", "LatentGAN", "Pix2Pix", "SemiSupervisedGAN", "TwoPlayers"]
+__all__ = [
+    "Adversarial",
+    "ConditionalGAN",
+    "CycleGAN",
+    "LatentGAN",
+    "Pix2Pix",
+    "ProgressiveGAN",
+    "SemiSupervisedGAN",
+    "TwoPlayers",
+]
