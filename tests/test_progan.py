@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
 
 import killing
 from conftest import overrides_for
@@ -167,5 +168,7 @@ def test_a_training_too_short_to_be_whole_says_so(configured, folders, capsys):
 
 def test_networks_that_do_not_grow_are_refused(configured, folders):
     settings = [one for one in SMALL if "generator." not in one]
-    with pytest.raises(UserError, match=r"model.generator: DCGANGenerator does not grow; use model/generator=progan"):
+    with pytest.raises(
+        InstantiationException, match=r"model.generator: DCGANGenerator does not grow; use model/generator=progan"
+    ):
         run(configured([*overrides_for("image_folder", folders), *settings, "model/generator=dcgan"]))

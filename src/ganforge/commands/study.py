@@ -93,22 +93,21 @@ def gan_numbers(running: Study) -> dict[tuple[int, int], dict[str, float]]:
 def show(analysis: Analysis) -> None:
     """The table of arms, the comparisons and the verdict, in the terminal."""
     console = Console()
-    table = Table(title="Test figures, mean over seeds and 95 % interval", box=None)
-    for column in ("shots", "trained on", "macro-F1", "", "accuracy", "", "worst class", "recall"):
-        table.add_column(column, justify="left" if column in ("trained on", "worst class") else "right")
+    table = Table(title="Test figures, means over the seeds", box=None)
+    for column in ("shots", "trained on", "macro-F1", "95 %", "accuracy", "worst class"):
+        left = column in ("trained on", "worst class")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in analysis.table():
-        worst, recall = row["worst_class"]
-        cells = [
-            text
-            for figure in ("macro_f1", "accuracy")
-            for text in (f"{100 * row[figure]['mean']:.1f}", _interval(row[figure]["interval"]))
-        ]
-        table.add_row(str(row["shots"]), row["arm"], *cells, printable(worst), f"{100 * recall:.0f} %")
+        (worst, recall), f1 = row["worst_class"], row["macro_f1"]
+        table.add_row(
+            str(row["shots"]), row["arm"], f"{100 * f1['mean']:.1f}", _interval(f1["interval"]),
+            f"{100 * row['accuracy']['mean']:.1f}", f"{100 * recall:.0f} % {printable(worst)}",
+        )  # fmt: skip
     console.print(table)
     against = analysis.primary["against"]
-    table = Table(title=f"Points of {analysis.figure} above {against}", box=None)
+    table = Table(title=f"Points of {analysis.said_figure} above {against}, paired by seed", box=None)
     for column in ("shots", "arm", "points", "", "p (Holm)"):
-        table.add_column(column, justify="left" if column == "arm" else "right")
+        table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=True)
     for shots, one, p in analysis.others():
         table.add_row(str(shots), one.arm, f"{100 * one.mean:+.1f}", _interval([one.low, one.high], "+"), f"{p:.3f}")
     console.print(table)

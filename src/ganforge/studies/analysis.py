@@ -60,7 +60,11 @@ class Analysis:
 
     @property
     def verdict(self) -> str:
-        return statistics.verdict(self.first, _said(self.figure))
+        return statistics.verdict(self.first, self.said_figure)
+
+    @property
+    def said_figure(self) -> str:
+        return {"macro_f1": "macro-F1", "accuracy": "accuracy"}[self.figure]
 
     def others(self) -> list[tuple[int, Comparison, float]]:
         """Every other arm against the primary one's reference: (shots, comparison, p adjusted by Holm's method)."""
@@ -154,7 +158,3 @@ def _comparison(one: Comparison) -> dict[str, Any]:
 
 def _finite(values: Sequence[float]) -> list[float | None]:
     return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def _said(figure: str) -> str:
-    return {"macro_f1": "macro-F1", "accuracy": "accuracy"}[figure]

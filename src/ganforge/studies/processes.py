@@ -11,11 +11,12 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ganforge.commands.train import SCRIPT
+import ganforge
 from ganforge.errors import UserError
 from ganforge.sweeps.jobs import has_ended, quoted
 from ganforge.sweeps.sweep import label
 
+_TRAIN = Path(ganforge.__file__).parent / "commands" / "train.py"
 _EVERY = 1.0  # seconds between looks at the jobs
 
 
@@ -38,7 +39,7 @@ def sweep(
         return jobs
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
-    command = [sys.executable, str(SCRIPT), "-m", *(["--config-name", config_name] if config_name else [])]
+    command = [sys.executable, str(_TRAIN), "-m", *(["--config-name", config_name] if config_name else [])]
     # choice(): of a single value too the job is named after it.
     command += [*overrides, *(f"{key}=choice({','.join(map(_word, values))})" for key, values in varied.items())]
     command += [f"hydra.sweep.dir='{folder.absolute()}'", "resume=true"]

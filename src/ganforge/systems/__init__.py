@@ -1,6 +1,7 @@
 """One thin LightningModule a GAN, over one base that owns when which player moves."""
 
 from ganforge.systems.adversarial import Adversarial
+from ganforge.systems.auxiliary import AuxiliaryClassifierGAN
 from ganforge.systems.cyclegan import CycleGAN
 from ganforge.systems.latent import ConditionalGAN, LatentGAN
 from ganforge.systems.pix2pix import Pix2Pix
@@ -10,6 +11,7 @@ from ganforge.systems.two_players import TwoPlayers
 
 __all__ = [
     "Adversarial",
+    "AuxiliaryClassifierGAN",
     "ConditionalGAN",
     "CycleGAN",
     "LatentGAN",
