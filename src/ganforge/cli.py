@@ -233,6 +233,19 @@ def _parser() -> argparse.ArgumentParser:
     extractor.add_argument("--overwrite", action="store_true", help="replace FILE")
     extractor.set_defaults(run="extract:train")
 
+    study = commands.add_parser(
+        "study",
+        help="do generated training pictures help a classifier?",
+        description="augmentation: trains GANs on a few pictures a class and classifiers with and without what they "
+        "generate, several times, and says whether it helps, with an interval. SETTINGS are those of "
+        "conf/study/augmentation.yaml (shots=[5,20] seeds=10 arms=...) and, for the GANs, those of ganforge train. The "
+        "same command goes on with a study that was stopped. debug=true: in minutes, to see whether it runs.",
+    )
+    study.add_argument("name", metavar="augmentation", help="the study")
+    study.add_argument("overrides", metavar="SETTINGS", nargs="+", help="data.root=FOLDER, with a folder a class, ...")
+    study.add_argument("--output", "-o", required=True, metavar="DIR", help="the study's folder; made if missing")
+    study.set_defaults(run="study:study")
+
     material = commands.add_parser(
         "mechanics",
         help="zero modes, self stresses and vibrations of networks",

@@ -25,9 +25,13 @@ def suited(default: str, by_data: DictConfig, *, _root_: DictConfig) -> str:
     return default if _root_.get("tuned") == "none" else by_data.get(_root_.data, default)
 
 
-OmegaConf.register_new_resolver(  # "auto" until the data have been looked at
-    "add", lambda *numbers: "auto" if "auto" in numbers else sum(numbers), replace=True
-)
+def added(*numbers: int | str | None) -> int | str | None:
+    """The sum; "auto" or None where one is that, until the data have been looked at."""
+    unknown = [number for number in numbers if not isinstance(number, int)]
+    return unknown[0] if unknown else sum(numbers)
+
+
+OmegaConf.register_new_resolver("add", added, replace=True)
 OmegaConf.register_new_resolver("suited", suited, replace=True)
 
 DEBUG_BATCHES = 2

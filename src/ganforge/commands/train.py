@@ -23,6 +23,8 @@ SCRIPT = Path(__file__).resolve()
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _train(config: DictConfig) -> float:
+    if "job" in config:  # other work than a GAN's, which is a function of the config too
+        return hydra.utils.get_method(config.job._target_)(config)
     from ganforge.experiment import start  # after Hydra: --help and wrong names answer without loading torch
 
     return start(config)

@@ -66,6 +66,11 @@ def dragan(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         return _one_centred(critic, real + _shares(real) * noise)
 
 
+def drift(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """Mean of the squared logits of the real images, so that a critic's do not drift from 0 (Karras et al. 2018)."""
+    return critic(real.detach()).square().mean()
+
+
 def known() -> dict[str, Callable[[Critic, Tensor, Tensor], Tensor]]:
     """The penalties by name: the functions of this module of (critic, real, fake), images (B, C, H, W), to a scalar."""
     functions = {name: value for name, value in globals().items() if inspect.isfunction(value)}

@@ -4,6 +4,7 @@ from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.networks.multiscale import MultiScalePatchGAN
 from ganforge.networks.patchgan import PatchGAN
+from ganforge.networks.progan import ProGANDiscriminator, ProGANGenerator
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.networks.resnet import ResNetGenerator
 from ganforge.networks.stargan import StarGANCritic, StarGANGenerator
@@ -16,6 +17,8 @@ __all__ = [
     "MLPGenerator",
     "MultiScalePatchGAN",
     "PatchGAN",
+    "ProGANDiscriminator",
+    "ProGANGenerator",
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetGenerator",

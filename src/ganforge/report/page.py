@@ -39,15 +39,15 @@ def write(folder: str | Path, *, output: str | Path | None = None, overwrite: bo
 def of_run(run: Run) -> str:
     """The page of one run."""
     shown = content.of_run(run)
-    return _render("run.html", title=run.name, shown=shown, sections=shown["sections"])
+    return render("run.html", title=run.name, shown=shown, sections=shown["sections"])
 
 
 def of_sweep(found: Sequence[Run], title: str) -> str:
     """The page of several runs: ranked, compared, then each."""
-    return _render("sweep.html", title=title, **content.of_sweep(found))
+    return render("sweep.html", title=title, **content.of_sweep(found))
 
 
-def _render(template: str, **shown: Any) -> str:
+def render(template: str, **shown: Any) -> str:
     """The page. Whatever a template shows is escaped, and written out where it would hide or turn the line around."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup

@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -112,11 +113,16 @@ def _framed(run: Run, name: str, caption: str, width: int, small: bool, reduce: 
 
 
 def read(run: Run, name: str, caption: str, width: int, reduce: int | None = None) -> dict[str, Any]:
+    """`read_file` of a run's folder."""
+    return read_file(run.folder, name, caption, width, reduce)
+
+
+def read_file(folder: Path, name: str, caption: str, width: int, reduce: int | None = None) -> dict[str, Any]:
     """An <img> with the file in it, as many times its size as fits `width` px.
 
     It is made smaller where it is wider than `reduce` px or has more than 100 kB.
     """
-    content = untrusted.read_bytes(run.folder, name, MOST_BYTES)
+    content = untrusted.read_bytes(folder, name, MOST_BYTES)
     with Image.open(io.BytesIO(content), formats=tuple(KINDS)) as picture:
         size, kind = picture.size, KINDS[str(picture.format)]
         require(math.prod(size) <= MOST_PIXELS, f"it has {size[0]} × {size[1]} pixels")
