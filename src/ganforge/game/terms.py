@@ -57,7 +57,7 @@ class FeatureMatching:
 class Perceptual:
     """The mean `PerceptualDistance` of generated and target pictures, by the features of a frozen SqueezeNet.
 
-    weights: a file of the network's weights; heads: one of LPIPS's weights of its channels, or None for 1 each. The
+    weights: a file of the network's weights; heads: one of LPIPS's weights of its channels, or None for all alike. The
     network is neither trained nor part of a checkpoint.
     """
 
