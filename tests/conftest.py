@@ -93,6 +93,7 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
         ("pairs", (32, 64, 3), [""]),
         ("image_folder", (40, 36, 3), ["plain", "striped"]),
         ("unpaired", (40, 36, 3), ["trainA", "trainB", "testA", "testB"]),
+        ("colour", (40, 36, 3), [""]),
     ):
         for below in where:
             (root / name / below).mkdir(parents=True)
@@ -101,6 +102,14 @@ def write_folders(root: Path, rng: np.random.Generator) -> None:
                 picture.save(root / name / below / f"{index}.png")
     write_digits(root / "mnist", rng)
     write_bands(root / "bands", rng)
+
+
+def write_pictures(folder: Path, n: int) -> None:
+    """n colour pictures of noise."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(n):
+        Image.fromarray(rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)).save(folder / f"{index}.png")
 
 
 def write_bands(root: Path, rng: np.random.Generator) -> None:
@@ -140,12 +149,12 @@ def overrides_for(data: str, folders) -> list[str]:
     settings = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/data/{data}.yaml"))
     root = [f"data.root={folders / data}"] if "root" in settings else []
     small = [f"data={data}", *root, "data.size=32"]
-    return small if data == "pairs" else [*small, "evaluation=pixels"]
+    return small if data in ("pairs", "colour") else [*small, "evaluation=pixels"]
 
 
 def overrides_for_model(model: str, size: int = 32) -> list[str]:
-    if model == "pix2pix":
-        return ["model.generator.depth=3", *TINY_PIX2PIX]
+    if model in ("pix2pix", "colorize"):
+        return [f"model={model}", "model.generator.depth=3", *TINY_PIX2PIX]
     widths = [width.format([16] * 4 if size == 32 else [16] * 3) for width in WIDTHS.get(model, [])]
     networks = ("a_to_b", "critic_a") if model == "cyclegan" else ("generator", "discriminator")
     base = [f"model.{network}.base_channels=4" for network in networks]

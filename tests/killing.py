@@ -52,6 +52,13 @@ CASES = {
     "lattice": [*TRANSLATION, "data.n_train=22", "data.n_val=6"],
     "pairs": [*TRANSLATION, "model.generator.depth=4", "data.n_train=null", "data.n_val=null", "data.n_test=null"],
     "unpaired": CYCLES,
+    "colour": [
+        "model=colorize",
+        *TRANSLATION,
+        "model.generator.depth=4",
+        "model.pretrain.images=20",
+        *("data.n_train=null", "data.n_val=null", "data.n_test=null"),
+    ],
     "image_folder": [*SAMPLING, "data.n_val=8", "data.n_test=8"],
     "mnist": [*SAMPLING, "data.n_train=38", "data.n_val=8", "data.n_test=8"],
 }

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 import ganforge
 from conftest import TINY_PIX2PIX
 from ganforge.commands.colour import ColourTranslator
+from ganforge.commands.evaluate import evaluate
 from ganforge.commands.predict import predict
 from ganforge.commands.translators import translator
 from ganforge.data.colour import ColourData
@@ -152,7 +153,7 @@ def test_pictures_of_every_kind_are_taken_or_refused_by_name(flowers):
     clear.save(flowers / "clear.png")
     data = ColourData(root=flowers, size=32, num_workers=0, grey="keep")
     assert sum(map(len, data.sets.values())) == 15
-    with pytest.raises(UserError, match=r"1 of 15 pictures do not decode|clear\.png: is grey"):
+    with pytest.raises(UserError, match=r"pictures cannot be used; mend or remove them:\n.*clear\.png: is grey"):
         ColourData(root=flowers, size=32, num_workers=0).sets  # noqa: B018  what is clear is the white ground
     coloured = ColourData(root=flowers, size=32, num_workers=0, background="orange")
     assert sum(map(len, coloured.sets.values())) == 15
@@ -162,7 +163,7 @@ def test_pictures_of_every_kind_are_taken_or_refused_by_name(flowers):
     page.convert("L").convert("RGB").save(flowers / "as_colour.jpg", quality=60)
     Image.fromarray(np.zeros((40, 48), np.uint16)).save(flowers / "deep.png")
     with pytest.raises(UserError) as refused:
-        ColourData(root=flowers, size=32, num_workers=0, val_fraction=0.01, test_fraction=0).sets  # noqa: B018
+        ColourData(root=flowers, size=32, num_workers=0, val_fraction=0.4, test_fraction=0.3).sets  # noqa: B018
     for name in ("grey.png", "as_colour.jpg", "deep.png"):
         assert f"{name}: is grey" in str(refused.value)
     assert "data.grey=keep" in str(refused.value)
@@ -232,6 +233,18 @@ def test_evaluation_prediction_and_python_give_the_same_picture(trained, tmp_pat
         np.testing.assert_array_equal(written, model.translate(folder / f"{index}.png"))
         assert np.abs(written.astype(int) - expected).max() <= 1
         assert (written != expected).mean() < 0.01
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_the_numbers_are_computed_again_from_the_checkpoint(configured, flowers, tmp_path, precision):
+    """In full precision, as prediction does, whatever the training computed in."""
+    run(configured([*TINY, f"data.root={flowers}", *FAST, f"trainer.precision={precision}"]))
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    again = evaluate(tmp_path / "run")
+    names = [name for name in results if name.startswith(("test/", "floor/", "ceiling/", "baseline/"))]
+    assert len(names) > 12
+    for name in names:
+        assert again[name] == pytest.approx(results[name], rel=1e-4, abs=1e-4), name
 
 
 def test_a_picture_keeps_its_size_and_its_lightness(trained, flowers, tmp_path):

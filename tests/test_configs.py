@@ -41,7 +41,8 @@ def test_every_model_trains_on_every_data_that_fits(configured, folders, tmp_pat
     returned = run(config)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     check_run(results, tmp_path / "run")
-    monitor = {"lattice": "best/val/bond_f1", "pairs": "best/val/l1"}.get(data, "best/val/swd")
+    own = {"lattice": "bond_f1", "pairs": "l1", "colour": "colourfulness_difference"}
+    monitor = f"best/val/{own.get(data, 'swd')}"
     assert returned == pytest.approx(results[monitor])
 
 

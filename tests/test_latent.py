@@ -20,9 +20,8 @@ from ganforge.networks import DCGANDiscriminator, DCGANGenerator
 from ganforge.systems import ConditionalGAN, LatentGAN, SemiSupervisedGAN
 
 SIZE = 16
-FROM_NOISE = sorted(
-    path.stem for path in (ROOT / "conf/model").glob("*.yaml") if path.stem not in ("pix2pix", "cyclegan")
-)
+TRANSLATORS = ("pix2pix", "colorize", "cyclegan")
+FROM_NOISE = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml") if path.stem not in TRANSLATORS)
 
 
 def latent_gan(kind=LatentGAN, generator=None, discriminator=None, **options) -> LatentGAN:

@@ -30,7 +30,8 @@ from ganforge.systems import Pix2Pix
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "workers"), [("lattice", 0), ("lattice", 1), ("pairs", 2), ("image_folder", 1), ("mnist", 2)]
+    ("case", "workers"),
+    [("lattice", 0), ("lattice", 1), ("pairs", 2), ("colour", 1), ("image_folder", 1), ("mnist", 2)],
 )
 def test_a_run_that_is_stopped_again_and_again_ends_where_the_whole_one_does(case, workers, folders, tmp_path):
     """The long form is benchmarks/kill_test.py. The whole run has no workers: what they do does not depend on them."""

@@ -59,7 +59,7 @@ def reads(configured, fit, monkeypatch):
     """reads(overrides) -> what was read on the host in the training steps but the first, and the number of steps."""
 
     def count(model: str, overrides: list[str], accelerator: str = "cpu") -> tuple[Counter, int]:
-        data = {"pix2pix": "lattice", "cyclegan": "coloured_digits"}.get(model, "mnist")
+        data = {"pix2pix": "lattice", "colorize": "lattice", "cyclegan": "coloured_digits"}.get(model, "mnist")
         config = configured([*overrides_for_model(model, 28), f"data={data}", *overrides])
         if data == "lattice":
             config.data.size = 32

@@ -14,6 +14,7 @@ from conftest import ROOT, TINY_PIX2PIX, Rows, TinyImages, TinyPairs, composed, 
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.game.penalties import Penalties
+from ganforge.game.pretraining import Pretraining
 from ganforge.game.schedules import ConstantThenLinear
 from ganforge.game.terms import FeatureMatching, Perceptual
 from ganforge.hardware import choice as hardware
@@ -50,6 +51,7 @@ def with_terms() -> Adversarial:
 # name -> (system, the data set's class); what each shares over the processes beside the gradients.
 CASES = {
     "pix2pix": (partial(pix2pix, "none", ADAM, ema_half_life=20, schedule_g=DECAY), TinyPairs),
+    "pix2pix_pretrained": (partial(pix2pix, "none", ADAM, ema_half_life=20, pretrain=Pretraining(84)), TinyPairs),
     "pix2pix_batch_norm": (partial(pix2pix, "batch", ADAM), TinyPairs),
     "dcgan": (partial(latent_gan, generator=PLAIN, discriminator=PLAIN, optimizer=ADAM, ema_half_life=20), TinyImages),
     "dcgan_batch_norm_r1": (partial(latent_gan, optimizer=ADAM, penalties=Penalties(r1=0.1)), TinyImages),
@@ -90,6 +92,22 @@ RUNS = {
         "data.val_fraction=0.18",  # five pictures
         "data.test_fraction=0.11",
         "model/generator=unet",
+        "model.generator.dropout=0",
+        "model.generator.norm=instance",
+        "model.discriminator.norm=instance",
+        "model.discriminator.layers=2",
+        "trainer.max_epochs=2",
+        "callbacks.progress.refresh_rate=0",
+    ],
+    "colour": [
+        *(setting for setting in TINY_PIX2PIX if not setting.startswith(("data.n_", "data.batch"))),
+        "model=colorize",
+        "data=colour",
+        "data.size=32",
+        "data.val_fraction=0.18",  # five pictures
+        "data.test_fraction=0.11",
+        "model.pretrain.images=16",
+        "model.generator.depth=3",
         "model.generator.dropout=0",
         "model.generator.norm=instance",
         "model.discriminator.norm=instance",
@@ -196,6 +214,8 @@ def main(folder: Path, world: int) -> None:
         here = [f"data.batch_size={BATCH // world}", f"trainer.devices={world}"]
         if name == "digits":
             here.append(f"data.root={folder.parent / 'mnist'}")
+        if name == "colour":
+            here.append(f"data.root={folder.parent / 'colour'}")
         if name == "bands":
             here += [f"data.root={folder.parent / 'scenes'}", f"data.cache_dir={folder / 'cache'}"]
         scores[name] = gathered(run(composed([*overrides, *here], folder / name)), world)

@@ -68,7 +68,8 @@ class Progress(TQDMProgressBar):
         speed = next((callback for callback in trainer.callbacks if isinstance(callback, Speed)), None)
         rate = {} if speed is None else {"img/s": f"{speed.images_per_second:.1f}"}
         # The terms from the module itself: Lightning's `log` takes milliseconds for them.
-        return {**rate, **self._left(module), **module.on_the_bar, **trainer.progress_bar_metrics}
+        phase = {"phase": "pre-training"} if module.pretrains else {}
+        return {**phase, **rate, **self._left(module), **module.on_the_bar, **trainer.progress_bar_metrics}
 
     def _left(self, module: pl.LightningModule) -> dict[str, str]:
         """Of the whole training, with its validations, as fast as this process has been."""

@@ -157,9 +157,16 @@ class ColourData(DataModule):
         return {split: found[split][:limit] for split, limit in self.limits.items()}
 
     def datasets(self) -> dict[str, Dataset]:
+        pictures, faults = {}, {}
+        for split in SPLITS:
+            try:
+                pictures[split] = self._pictures(split, self.load_size if split == "train" else self.size)
+            except UserError as error:
+                faults[str(error)] = split
+        require(not faults, "\n".join(faults))
         return {
             split: Coloured(
-                self._pictures(split, self.load_size if split == "train" else self.size),
+                pictures[split],
                 self.files[split],
                 size=self.size,
                 flip=self.flip,

@@ -130,7 +130,7 @@ class OnDemand:
 
 
 def _decoded(files: Sequence[Path], fit: Fit) -> Iterator[np.ndarray]:
-    """The pictures in order, decoded in threads; files that do not decode are named at the end, all together."""
+    """The pictures in order, decoded in threads; files that cannot be used are named at the end, all together."""
     faults: list[str] = []
 
     def attempt(path: Path) -> np.ndarray | UserError:
@@ -145,7 +145,7 @@ def _decoded(files: Sequence[Path], fit: Fit) -> Iterator[np.ndarray]:
         elif not faults:
             yield picture
     if faults:
-        raise UserError(f"{len(faults)} of {len(files)} pictures do not decode; mend or remove them:{listed(faults)}")
+        raise UserError(f"{len(faults)} of {len(files)} pictures cannot be used; mend or remove them:{listed(faults)}")
 
 
 def _stored(path: Path, shape: tuple[int, ...]) -> Stored | None:

@@ -1,6 +1,7 @@
 """Who plays a game and what comes of it: players move networks, outputs are what a user gets from a trained model."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -57,6 +58,19 @@ class Output:
     network: str
     fed: str
     told: str | None = None
+
+
+@contextmanager
+def held(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within it these take no gradients, though gradients pass through what is computed with them."""
+    paused = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in paused:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in paused:
+            parameter.requires_grad_(True)
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ class PerceptualDistance(nn.Module):
 
     Two pictures (B, 1 or 3, H, W) in [-1, 1] -> (B,): the features of every place of seven layers are brought to length
     1; their squared differences are weighted by channel, summed over channels, averaged over places, summed over
-    layers. heads: float32 (C,) for each layer, the weights; None: 1/15 each. Differentiable; computed in float32 whatever
-    autocast says. With other weights of the network than LPIPS used, its numbers are not LPIPS's.
+    layers. heads: float32 (C,) for each layer, the weights; None: 1/15 each. Differentiable; computed in float32
+    whatever autocast says. With other weights of the network than LPIPS used, its numbers are not LPIPS's.
     """
 
     def __init__(self, network: SqueezeNet, heads: Sequence[Tensor] | None = None):

@@ -1,11 +1,10 @@
 """The game: whose turn it is, and what a move is. What the terms are belongs to each GAN."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -15,16 +14,15 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from ganforge.errors import require
 from ganforge.game import ema
-from ganforge.game.players import Output, Player
+from ganforge.game.players import Output, Player, held
 from ganforge.game.pool import ImagePool
+from ganforge.game.pretraining import Pretraining
 from ganforge.game.safeguard import Safeguard
 from ganforge.game.schedules import Strength, extremes
 from ganforge.networks.layers import unchanged_statistics
 from ganforge.systems import nonfinite, saved
-from ganforge.systems.batches import Batch, Images, channels_last, detached, length
+from ganforge.systems.batches import Batch, Images, Terms, channels_last, detached, length, normal_rows
 from ganforge.systems.rows import Rows
-
-_DRAWN = 1  # tells the noise of a training from other numbers that are drawn with the same seed
 
 
 class Adversarial(pl.LightningModule):
@@ -41,6 +39,7 @@ class Adversarial(pl.LightningModule):
     averaged: the networks that have a moving average NAME_ema, which is used at inference. ema_half_life: the images
     after which weights count half in it (at the start less, so that the initial weights are soon forgotten), or None
     for no averages.
+    pretrain: see `Pretraining`; for systems that define `pretraining_losses`, the terms of the player that moves then.
     accumulate: batches an update; equal to one batch that is `accumulate` times larger (but for batch statistics).
     on_nonfinite: an update with a loss term or gradient that is NaN or infinite is left out; then the training stops
     ("stop"), or goes on ("skip"), and `skipped_updates` counts these. With fp16 an infinite gradient is no fault: the
@@ -62,6 +61,7 @@ class Adversarial(pl.LightningModule):
         averaged: Sequence[str] = (),
         accumulate: int = 1,
         ema_half_life: Strength | None = None,
+        pretrain: Pretraining | None = None,
         on_nonfinite: str = "stop",
     ):
         super().__init__()
@@ -71,6 +71,9 @@ class Adversarial(pl.LightningModule):
             f"model.ema_half_life={ema_half_life}: images, 0 or more, or null for no average",
         )
         require(on_nonfinite in ("stop", "skip"), f"model.on_nonfinite={on_nonfinite}: choose one of stop, skip")
+        self.pretrain = pretrain or Pretraining()
+        if type(self).pretraining_losses is Adversarial.pretraining_losses:
+            self.pretrain.refuse(type(self).__name__)
         self.automatic_optimization = False
         for name, network in networks.items():
             setattr(self, name, network)
@@ -97,6 +100,9 @@ class Adversarial(pl.LightningModule):
 
     def generate(self, batch: Batch) -> Images:
         raise AssertionError(f"{type(self).__name__} must define generate()")
+
+    def pretraining_losses(self, batch: Batch, images: Images) -> Terms:
+        raise AssertionError(f"{type(self).__name__} has no pretraining_losses()")
 
     def infer(self, batch: Batch) -> Tensor:
         raise AssertionError(f"{type(self).__name__} must define infer()")
@@ -127,10 +133,9 @@ class Adversarial(pl.LightningModule):
 
         A function of the seed and of the number of images seen, so that N processes train like one.
         """
-        world, rank = self.trainer.world_size, self.global_rank
-        generator = np.random.default_rng([self.seed, self.images_seen, _DRAWN])
-        rows = generator.standard_normal((length(batch) * world, *shape), dtype=np.float32)
-        mine = torch.from_numpy(rows[rank::world])
+        world = self.trainer.world_size
+        rows = normal_rows([self.seed, self.images_seen], length(batch) * world, *shape)
+        mine = torch.from_numpy(rows[self.global_rank :: world])
         # Only from pinned memory the copy does not wait for the device.
         return (mine.pin_memory() if self.on_gpu else mine).to(self.device, non_blocking=True)
 
@@ -152,7 +157,8 @@ class Adversarial(pl.LightningModule):
             return
         batches, self._window = self._window, []
         self.turns += 1
-        moving = [player for player in self.players if self.turns % player.every == 0]
+        playing = self.pretrain.players(self.players) if self.pretrains else self.players
+        moving = [player for player in playing if self.turns % player.every == 0]
         before = nonfinite.statistics(self) if self.on_nonfinite == "skip" else []
         images = [self._shared_images(batch, moving, only=len(batches) == 1) for batch in batches]
         for player in moving:
@@ -190,17 +196,18 @@ class Adversarial(pl.LightningModule):
         optimizer.zero_grad()
         noted = self.rows.mark()
         total, means = sum(map(length, batches)), {}
-        with self._alone(player):
+        losses = self.pretraining_losses if self.pretrains else getattr(self, f"{player.name}_losses")
+        with held(self._others(player)):
             for batch, drawn in zip(batches, images, strict=True):
                 share = length(batch) / total
-                terms = getattr(self, f"{player.name}_losses")(batch, drawn if player.generates else detached(drawn))
+                terms = losses(batch, drawn if player.generates else detached(drawn))
                 self.manual_backward(sum(terms.values()) * share)
                 for name, term in terms.items():
                     means[name] = means.get(name, 0) + term.detach().float() * share
         parameters = self.parameters_of(player)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         nonfinite.tell_all_ranks(gradients, means)
-        getattr(self.trainer.strategy, "reduce_gradients", _no_exchange)(parameters)
+        getattr(self.trainer.strategy, "reduce_gradients", lambda parameters: None)(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer.optimizer)
         norm = get_total_norm(gradients)
@@ -217,19 +224,11 @@ class Adversarial(pl.LightningModule):
         self.updates[player.name] += 1
         return bad
 
-    @contextmanager
-    def _alone(self, player: Player) -> Iterator[None]:
-        """Within it the networks of the other players take no gradients, though gradients pass through them."""
+    def _others(self, player: Player) -> list[nn.Parameter]:
+        """What other players move, and this one does not."""
         mine = {id(parameter) for parameter in self.parameters_of(player)}
-        others = [parameter for other in self.players if other is not player for parameter in self.parameters_of(other)]
-        paused = [parameter for parameter in others if parameter.requires_grad and id(parameter) not in mine]
-        for parameter in paused:
-            parameter.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for parameter in paused:
-                parameter.requires_grad_(True)
+        every = [parameter for other in self.players for parameter in self.parameters_of(other)]
+        return [parameter for parameter in every if id(parameter) not in mine]
 
     def _update_averages(self, player: Player, images: int) -> None:
         """images: seen since the player's last update, over all ranks."""
@@ -241,7 +240,8 @@ class Adversarial(pl.LightningModule):
     def _optimizer(self, player: Player) -> Any:
         """Lightning's wrapper, which counts steps and knows the precision."""
         optimizers = self.optimizers()
-        return optimizers[self.players.index(player)] if isinstance(optimizers, list) else optimizers
+        names = [own.name for own in self.players]
+        return optimizers[names.index(player.name)] if isinstance(optimizers, list) else optimizers
 
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
@@ -255,6 +255,11 @@ class Adversarial(pl.LightningModule):
         batches = trainer.max_epochs * trainer.num_training_batches
         total = batches * trainer.datamodule.batch_size * trainer.world_size
         return min(1.0, self.images_seen / total)
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the newest batch belongs to the pre-training."""
+        return self.pretrain.covers(self.images_seen)
 
     @property
     def between_updates(self) -> bool:
@@ -333,7 +338,3 @@ class Adversarial(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = saved.load(self, checkpoint)
-
-
-def _no_exchange(parameters: Iterable[nn.Parameter]) -> None:
-    """Of gradients, where there is one process."""

@@ -93,10 +93,16 @@ class CycleGAN(Adversarial):
 
     def g_losses(self, batch: Batch, images: Images) -> Terms:
         terms = {}
+        for side in "ab":
+            real_logits = self.judged(side, batch[side]) if self.objective.relativistic else None
+            terms[f"adv_{side}"] = self.objective.g(self.judged(side, images[side]), real_logits)
+        return terms | self.pretraining_losses(batch, images)
+
+    def pretraining_losses(self, batch: Batch, images: Images) -> Terms:
+        """The round trips and identity alone, which copying a picture minimises: the game then begins with copies."""
+        terms = {}
         for side, back, there in (("a", self.b_to_a, "b"), ("b", self.a_to_b, "a")):
             real = batch[side]
-            real_logits = self.judged(side, real) if self.objective.relativistic else None
-            terms[f"adv_{side}"] = self.objective.g(self.judged(side, images[side]), real_logits)
             terms[f"cycle_{side}"] = self.cycle_weight * (back(images[there]) - real).abs().mean()
             if self.identity_weight:
                 weight = self.cycle_weight * self.identity_weight

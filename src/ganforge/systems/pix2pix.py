@@ -95,10 +95,7 @@ class Pix2Pix(TwoPlayers):
         fake = self.judged(batch, images["fake"])
         real = self.judged(batch, batch["target"]) if self.matches or self.objective.relativistic else fake
         scales = zip(logits(fake), logits(real), strict=True)
-        terms = {
-            "adv": sum(self.objective.g(*scale) for scale in scales),
-            "l1": self.l1_weight * weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid")),
-        }
+        terms = {"adv": sum(self.objective.g(*scale) for scale in scales), **self.pretraining_losses(batch, images)}
         for name, term in self.terms.items():
             if term.compares == "activations":
                 terms[name] = term(fake, real)
@@ -107,8 +104,12 @@ class Pix2Pix(TwoPlayers):
                 terms[name] = term(generated, shown["target"])
         return terms
 
+    def pretraining_losses(self, batch: Batch, images: Images) -> Terms:
+        l1 = weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid"))
+        return {"l1": self.l1_weight * l1}
+
     def infer(self, batch: Batch) -> Tensor:
-        # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements.
-        measures = self.card.get("sides") is not None
+        # As `ganforge predict` computes: the 8 bits of a bfloat16 are too few for measurements and for a and b.
+        measures = any(self.card.get(name) is not None for name in ("sides", "colour_space"))
         with torch.autocast(self.device.type, enabled=False) if measures else nullcontext():
             return infer(self.inference_network("generator"), batch["source"], self.norm_mode)
