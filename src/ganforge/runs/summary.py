@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
 # Which of two numbers is better, by how their names begin; of others neither is.
 LARGER = re.compile(r"(psnr|psnr_ab|ssim|is|precision|recall|r2|(label_)?accuracy|bond_\w+|\w+_exact|site_recall)(/|$)")
-SMALLER = re.compile(r"(\w+_difference|l1|mae|rmse|fid|kid|fd|kd|swd|duplicates|perceptual|cycle_l1|site_shift_px)(/|$)")
+SMALLER = re.compile(
+    r"(\w+_difference|l1|mae|rmse|fid|kid|fd|kd|swd|duplicates|perceptual|cycle_l1|site_shift_px)(/|$)"
+)
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
