@@ -20,6 +20,13 @@ VARIANTS = {
     "penalties": ("hinge", ["model.penalties={r1: 1, r2: 1, wgan_gp: 1, dragan: 1, every: 2}"]),
     "stabilizers": ("sngan", ["model.input_noise.std=0.1", "model.label_flip=0.1", "model.discriminator.dropout=0.2"]),
     "skip": ("pix2pix", ["model.on_nonfinite=skip", "model.ema_half_life=20", "model.clip_g=1"]),
+    "terms": (
+        "pix2pix",
+        [
+            *("model/discriminator=multiscale", "model.discriminator.scales=2", "model.discriminator.layers=1"),
+            "model/terms=[feature_matching]",
+        ],
+    ),
     "adamw": ("pix2pix", ["model/optimizer=adamw"]),
 }
 READING = ("tolist", "numpy", "cpu", "item", "__bool__", "__float__", "__int__", "__index__", "nonzero")

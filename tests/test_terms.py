@@ -143,7 +143,7 @@ def test_the_perceptual_distance_is_the_formula(weights, heads, channels):
     unweighted = read_distance(weights, None, "x")
     assert torch.allclose(
         unweighted(one, other).double(),
-        plain_distance(read_distance(weights, None, "x").network, [np.ones(w) for w in WIDTHS], one, other),
+        plain_distance(read_distance(weights, None, "x").network, [np.full(w, 1 / 15) for w in WIDTHS], one, other),
         rtol=1e-5,
         atol=1e-6,
     )
@@ -261,7 +261,7 @@ def test_a_step_has_the_terms_of_a_plain_loop(weights, fit, objective):
                 plain["feature_matching"] = 4 / 3 * loop_of_features(system.discriminator.critics, source, fake, target)
                 distance = read_distance(weights, None, "x").network
                 larger = (F.interpolate(picture, 64, mode="bilinear") for picture in (fake, target))
-                expected = plain_distance(distance, [np.ones(w) for w in WIDTHS], *larger)
+                expected = plain_distance(distance, [np.full(w, 1 / 15) for w in WIDTHS], *larger)
                 plain["perceptual"] = 10 * expected.mean()
             assert terms.keys() == plain.keys()
             noted[name] = {key: (float(terms[key]), float(plain[key])) for key in plain}

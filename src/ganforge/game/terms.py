@@ -57,8 +57,9 @@ class FeatureMatching:
 class Perceptual:
     """The mean `PerceptualDistance` of generated and target pictures, by the features of a frozen SqueezeNet.
 
-    weights: a file of the network's weights; heads: one of LPIPS's weights of its channels, or None for 1 each. The
-    network is neither trained nor part of a checkpoint.
+    weights: a file of the network's weights; heads: one of LPIPS's weights of its channels, or None for all alike. The
+    network is neither trained nor part of a checkpoint. Numbers by the same network (perceptual/squeezenet,
+    fd/squeezenet) flatter what was trained with it: let another one judge.
     """
 
     compares = "pictures"

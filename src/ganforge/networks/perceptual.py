@@ -14,6 +14,7 @@ from ganforge.files.untrusted import first_line
 from ganforge.networks.squeezenet import WIDTHS, SqueezeNet, read_squeezenet
 
 _TINY = 1e-10  # of a length, as in LPIPS
+_ALIKE = 1 / 15  # of every channel, by which distances of photographs are about as large as with LPIPS's weights
 
 
 class PerceptualDistance(nn.Module):
@@ -21,14 +22,14 @@ class PerceptualDistance(nn.Module):
 
     Two pictures (B, 1 or 3, H, W) in [-1, 1] -> (B,): the features of every place of seven layers are brought to length
     1; their squared differences are weighted by channel, summed over channels, averaged over places, summed over
-    layers. heads: float32 (C,) for each layer, the weights; None: 1 each. Differentiable; computed in float32 whatever
-    autocast says. With other weights of the network than LPIPS used, its numbers are not LPIPS's.
+    layers. heads: float32 (C,) for each layer, the weights; None: 1/15 each. Differentiable; computed in float32
+    whatever autocast says. With other weights of the network than LPIPS used, its numbers are not LPIPS's.
     """
 
     def __init__(self, network: SqueezeNet, heads: Sequence[Tensor] | None = None):
         super().__init__()
         self.network = network
-        heads = [torch.ones(width) for width in WIDTHS] if heads is None else heads
+        heads = [torch.full((width,), _ALIKE) for width in WIDTHS] if heads is None else heads
         for layer, head in enumerate(heads):
             self.register_buffer(f"head_{layer}", head)
         self.requires_grad_(False).eval()
