@@ -116,7 +116,7 @@ def tables(results: dict[str, Any], test_names: list[str], console: Console) -> 
     for numbers in of(results, test_names):
         title = "\n".join(part for part in (numbers.title, numbers.caption) if part)
         table = Table(title=title or None, box=box.SIMPLE_HEAD)
-        table.add_column("")
+        table.add_column("", overflow="fold")  # names of numbers are never cut
         for column in numbers.columns:
             table.add_column(column, justify="right")
         for index, row in enumerate(numbers.rows):
