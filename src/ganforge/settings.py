@@ -25,10 +25,16 @@ def suited(default: str, by_data: DictConfig, *, _root_: DictConfig) -> str:
     return default if _root_.get("tuned") == "none" else by_data.get(_root_.data, default)
 
 
+def chosen(*groups: str, _root_: DictConfig) -> str:
+    """In the defaults list of a model: what is chosen for the first of these groups for which something is."""
+    return next(choice for group in groups if (choice := _root_.get(group)) is not None)
+
+
 OmegaConf.register_new_resolver(  # "auto" until the data have been looked at
     "add", lambda *numbers: "auto" if "auto" in numbers else sum(numbers), replace=True
 )
 OmegaConf.register_new_resolver("suited", suited, replace=True)
+OmegaConf.register_new_resolver("chosen", chosen, replace=True)
 
 DEBUG_BATCHES = 2
 

@@ -25,6 +25,7 @@ from ganforge.evaluation import pixels
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
+from ganforge.evaluation.partners import source_of
 from ganforge.evaluation.pixels import NUMBERS
 from ganforge.evaluation.running import RunningMetrics
 from ganforge.files.folders import make_writable
@@ -226,6 +227,7 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
     except TypeError as error:
         raise UserError(f"{path}: its data does not fit this version of ganforge ({error})") from error
     data.adopt(sides_in(card))
+    data.serve(card["outputs"])
     told = generator.told_label
     require(
         not told or list(data.class_names) == card["class_names"],
@@ -299,7 +301,7 @@ def _generate(generator: Generator, batch: dict[str, Tensor]) -> Tensor:
         z = latents(batch["index"].tolist(), generator.network.latent_dim, seed=0)
         return draw(generator, z, batch["label"] if generator.told_label else None)
     device = next(generator.network.parameters()).device
-    return generator.checked(infer(generator.network, batch["source"].to(device), generator.card["norm_mode"])).cpu()
+    return generator.checked(infer(generator.network, source_of(batch).to(device), generator.card["norm_mode"])).cpu()
 
 
 def _read(folder: Folder, indices: Tensor) -> Tensor:
