@@ -226,7 +226,7 @@ def test_help_explains_groups_and_choices(tmp_path):
         "model/generator: dcgan, mlp, r3gan, resnet, unet",
         "model/objective: hinge, least_squares, minimax",
         "model/optimizer: adam, adamw, rmsprop",
-        "experiment: celeba64, cyclegan_digits, lattice_kagome_only",
+        "experiment: celeba64, cut_digits, cyclegan_digits, lattice_kagome_only",
         "ckpt_path",
     ):
         assert words in result.stdout
