@@ -95,7 +95,8 @@ def test_a_step_on_given_weights_equals_a_plain_loop(fit, fast, batch_size):
             steps = [(p - q) / RATE for p, q in zip(network.parameters(), then.parameters(), strict=True)]
             wrong, whole = (torch.cat([x.flatten() for x in xs]).norm() for xs in (
                 [x - y for x, y in zip(slopes, steps, strict=True)], slopes))  # fmt: skip
-            assert wrong < 5e-2 * whole, (step, type(network))
+            rounding = 1e-7 * torch.cat([p.flatten() for p in network.parameters()]).norm() / RATE
+            assert wrong < 5e-2 * whole + 2 * rounding, (step, type(network))
     assert 0 < turned < 8 if fast else turned == 0
 
 

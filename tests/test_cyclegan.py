@@ -12,6 +12,7 @@ from torch import nn
 
 import killing
 from conftest import Rows
+from ganforge.commands.evaluate import evaluate
 from ganforge.commands.predict import predict
 from ganforge.data.two_sides import TwoSides
 from ganforge.errors import UserError
@@ -267,6 +268,35 @@ def test_the_whole_way_to_pictures_of_either_direction(configured, folders, tmp_
         assert grey == (channels == 1)
     with pytest.raises(UserError, match="has no output CtoA; choose one of AtoB, BtoA"):
         predict(tmp_path / "run", [picture], tmp_path / "none", direction="CtoA")
+
+
+def test_other_networks_train_both_ways_and_a_mixture_that_cannot_is_one_sentence(configured, folders, tmp_path):
+    unet = ["model/generator@model.a_to_b=unet", "model.a_to_b.depth=3"]
+    run(configured(settings(folders, *unet, "model.penalties.r1=0.5", "model/objective=vanilla")))
+    networks = checkpoint.load(tmp_path / "run")["ganforge"]["networks"]
+    assert [network["_target_"] for network in networks.values()] == ["ganforge.networks.UNet"] * 2
+    config = configured(settings(folders, *unet, "model/generator@model.b_to_a=resnet"), "mixed")
+    with pytest.raises(UserError, match=r"generator@model\.b_to_a=resnet does not fit .* use .*b_to_a=unet"):
+        run(config)
+
+
+def test_blurred_networks_are_loaded_from_a_checkpoint(configured, folders, tmp_path):
+    blurred = [f"model.{name}.downsample=blur" for name in ("a_to_b", "critic_a")]
+    run(configured(settings(folders, *blurred, "model.a_to_b.upsample=blur", "model.ema_half_life=10")))
+    predict(tmp_path / "run", [folders / "unpaired/testA/3.png"], tmp_path / "out", direction="BtoA")
+    assert (tmp_path / "out/3.png").is_file()
+
+
+def test_a_critic_that_takes_no_such_pictures_is_refused_by_name(configured, folders):
+    config = configured(settings(folders, "model.critic_a.layers=6"))
+    with pytest.raises(UserError, match=r"^model\.critic_a: PatchGAN takes no such pictures .* 32×32 px; a larg"):
+        run(config)
+
+
+def test_a_run_is_evaluated_again(configured, folders, tmp_path):
+    run(configured(settings(folders)))
+    before = json.loads((tmp_path / "run/results.json").read_text())
+    assert evaluate(tmp_path / "run")["test/psnr"] == pytest.approx(before["test/psnr"], rel=1e-4)
 
 
 BREAKS = {

@@ -41,9 +41,9 @@ class HostReads(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         name = function.overloadpacket.__name__
-        masks = name.startswith(("index", "_index")) and any(
-            isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in arguments[1] or ()
-        )
+        # Of index_select the second argument is an axis, of index_put the places.
+        places = arguments[1] if name.startswith(("index", "_index")) and not isinstance(arguments[1], int) else ()
+        masks = any(isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in places or ())
         if name in ("_local_scalar_dense", "nonzero", "masked_select") or masks:
             self.note(name)
         return function(*arguments, **(keywords or {}))
@@ -59,8 +59,8 @@ def reads(configured, fit, monkeypatch):
     """reads(overrides) -> what was read on the host in the training steps but the first, and the number of steps."""
 
     def count(model: str, overrides: list[str], accelerator: str = "cpu") -> tuple[Counter, int]:
-        data = {"pix2pix": "lattice", "colorize": "lattice", **dict.fromkeys(("cyclegan", "cut"), "coloured_digits")}
-        data = data.get(model, "mnist")
+        unpaired = dict.fromkeys(("cyclegan", "cut", "fastcut"), "coloured_digits")
+        data = {"pix2pix": "lattice", "colorize": "lattice", **unpaired}.get(model, "mnist")
         config = configured([*overrides_for_model(model, 28), f"data={data}", *overrides])
         if data == "lattice":
             config.data.size = 32

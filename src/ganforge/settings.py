@@ -31,8 +31,14 @@ def added(*numbers: int | str | None) -> int | str | None:
     return unknown[0] if unknown else sum(numbers)
 
 
+def chosen(*groups: str, _root_: DictConfig) -> str:
+    """In the defaults list of a model: what is chosen for the first of these groups for which something is."""
+    return next(choice for group in groups if (choice := _root_.get(group)) is not None)
+
+
 OmegaConf.register_new_resolver("add", added, replace=True)
 OmegaConf.register_new_resolver("suited", suited, replace=True)
+OmegaConf.register_new_resolver("chosen", chosen, replace=True)
 
 DEBUG_BATCHES = 2
 

@@ -42,9 +42,9 @@ class Health(pl.Callback):
     - the generator has collapsed: `batch_diversity` below `diversity`, or `batch_duplicates` above `duplicates`, in
       `patience` rows one after another;
     - the discriminator, or one of several, has won: its accuracy is above `accuracy` on real and on generated images
-      (of patches where it judges these), in as many. It is not logged where only differences of logits count. The
-      accuracy alone decides, because what remains of the generator's gradient may be tiny (saturating objectives) or
-      large and useless; it is told with the rest. 1 switches this off;
+      (patches, where it judges these), in as many. Critics have no accuracy, and it is no fault of theirs that they
+      tell the two apart: it is not logged for them. The accuracy alone decides, because what remains of the generator's
+      gradient may be tiny (saturating objectives) or large and useless; it is told with the rest. 1 switches this off;
     - a number is NaN or infinite, or updates were left out because of one (`model.on_nonfinite=skip`): at once. At
       precision 16-mixed, which tries its scale, what is left out is not told.
 

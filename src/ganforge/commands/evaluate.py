@@ -248,6 +248,7 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
     except TypeError as error:
         raise UserError(f"{path}: its data does not fit this version of ganforge ({error})") from error
     data.adopt(sides_in(card))
+    data.serve(card["outputs"])
     told = generator.told_label or generator.domains is not None
     require(
         not told or list(data.class_names) == card["class_names"],
