@@ -87,7 +87,7 @@ def test_what_one_page_says_is_kept_as_it_is():
 
 def test_sites_far_apart_have_pages_for_themselves_alone():
     near = patch("square", (3, 3)).sites
-    cut = pages(np.concatenate([near, near + [1e9, 0], near - [0, 1e9]]), LOOK, SIZE)
+    cut = pages(np.concatenate([near, near + np.array([1e9, 0]), near - np.array([0, 1e9])]), LOOK, SIZE)
     assert len(cut) < 30
     assert {site for page in cut for site in page.index} == set(range(27))
 
