@@ -106,8 +106,8 @@ def test_as_drawn_the_picture_itself_is_translated(trained, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     "text",
-    ["1,2\n3,4.5\n", "x,y\n1,2\n3,4.5", "# points\nid;y;x\r\n7;2,0;1,0\r\n8;4,5;3,0\r\n", "1 2\n3 4.5", "1\t2\n3\t4.5\n",
-     '"X (mm)","Y (mm)"\n1,2\n"3","4.5"\n', "y,x,label\n2,1,a\n4.5,3,b"],
+    ["1,2\n3,4.5\n", "x,y\n1,2\n3,4.5", "# points\nid;y;x\r\n7;2,0;1,0\r\n8;4,5;3,0\r\n", "1 2\n3 4.5",
+     "1\t2\n3\t4.5\n", '"X (mm)","Y (mm)"\n1,2\n"3","4.5"\n', "y,x,label\n2,1,a\n4.5,3,b"],
 )  # fmt: skip
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_tables_are_read_as_spreadsheets_write_them(tmp_path, text, encoding):

@@ -24,6 +24,7 @@ FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface a
 RIM = 0.03  # of the shorter side, that is taken for paper at first
 FITTED = 20_000  # pixels that the paper is fitted to, about
 PALEST = 0.15  # ink of a line
+LEAST_DISK = 2.0  # px, radius of disks that differ from lines in their distance to the paper
 ALL_INK = (0.85, 1.3)  # of the ink, what disks cover that are all of it
 FAR = 0.3  # of what all ink covers
 LEAST_HOLE, MOST_HOLE = 0.08, 0.9  # of what a ring encloses
@@ -297,4 +298,5 @@ def are_disks(ink: np.ndarray, sites: np.ndarray) -> bool:
     column, row = np.clip(np.floor(sites).astype(np.int64), 0, [width - 1, height - 1]).T
     apart = cKDTree(sites).query(sites, k=2)[0][:, 1]
     are_in_middle = np.quantile(depth[row, column], 0.2) > 0.7 * radius and np.quantile(apart, 0.2) > 1.6 * radius
-    return bool(are_in_middle and low < len(sites) * np.pi * radius**2 / dark.sum() < high)
+    is_told = radius >= LEAST_DISK  # a line is as thin as smaller ones
+    return bool(is_told and are_in_middle and low < len(sites) * np.pi * radius**2 / dark.sum() < high)
