@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         help="translate pictures with a trained model",
         description="Translate pictures with a trained model. Each is written under its own name at its own size; for "
-        "a model of mechanical networks also the network that was read from it (.json, .graphml). A model that was "
+        "a model of mechanical networks also the network that was read from it (.json, .graphml). Such a model is "
+        "shown the sites of a picture alone, redrawn as in its training, in overlapping windows where they are many, "
+        "and takes lists of sites too (.csv, .json, .graphml); NAME_sites.png shows what was found. A model that was "
         "trained on pictures resized to one size sees each picture resized to it, unless --tile or --full-size is "
         "given; one that was trained on pictures of their own scale (rasters, data.crop) sees each at its own scale, "
         "larger ones in tiles of the trained size. Rasters keep their place, size and nodata, and get the bands, the "

@@ -16,6 +16,7 @@ COARSE = 5.0  # px, radius above which a picture is looked at with half as many 
 FAINTEST = 0.25  # of the response to a blob, where a full disk has 0.74; below is noise
 LIKE = 0.5  # of the usual mark's response, what a mark has at least
 ROUND = 0.3  # of the curvature across, least curvature along: a line has none
+CROWDED = 0.5  # of all ink, in patches of more than two marks
 CONE = 0.55  # of the radius of a disk, that of the blob that the distance to its rim is
 LEAST_MASS = 0.3  # of the usual mark's ink
 LEAST_CONTRAST = 24.0  # of 255, between marks and paper
@@ -23,6 +24,8 @@ FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface a
 RIM = 0.03  # of the shorter side, that is taken for paper at first
 FITTED = 20_000  # pixels that the paper is fitted to, about
 PALEST = 0.15  # ink of a line
+LEAST_DISK = 2.0  # px, radius of disks that differ from lines in their distance to the paper
+ALL_INK = (0.85, 1.3)  # of the ink, what disks cover that are all of it
 FAR = 0.3  # of what all ink covers
 LEAST_HOLE, MOST_HOLE = 0.08, 0.9  # of what a ring encloses
 
@@ -155,10 +158,10 @@ def with_rings_filled(ink: np.ndarray) -> np.ndarray:
 
 
 def are_crowded(blobs: np.ndarray, radius: float) -> bool:
-    """Whether most ink is in patches of more than two marks: between marks that touch they hardly stand out."""
+    """whether much ink is in patches of more than two marks: between marks that touch they hardly stand out."""
     parts, _ = label(blobs > 0.5)
     areas = np.bincount(parts.ravel())[1:]
-    return bool(areas[areas > 2.5 * np.pi * radius**2].sum() > 0.5 * areas.sum())
+    return bool(areas[areas > 2.5 * np.pi * radius**2].sum() > CROWDED * areas.sum())
 
 
 def usual_depth(depth: np.ndarray) -> float:
@@ -283,3 +286,17 @@ def may_be_joined(ink: np.ndarray) -> bool:
             if areas[far].sum() > areas.sum() / 2:
                 return True
     return False
+
+
+def are_disks(ink: np.ndarray, sites: np.ndarray) -> bool:
+    """Whether disks at these sites, each in the middle of one, are all the ink there is: then nothing joins them."""
+    dark = ink > 0.5
+    if len(sites) < 2 or not dark.any():
+        return False
+    depth, (height, width) = distance_transform_edt(dark), dark.shape
+    radius, (low, high) = usual_depth(depth), ALL_INK
+    column, row = np.clip(np.floor(sites).astype(np.int64), 0, [width - 1, height - 1]).T
+    apart = cKDTree(sites).query(sites, k=2)[0][:, 1]
+    are_in_middle = np.quantile(depth[row, column], 0.2) > 0.7 * radius and np.quantile(apart, 0.2) > 1.6 * radius
+    is_told = radius >= LEAST_DISK  # a line is as thin as smaller ones
+    return bool(is_told and are_in_middle and low < len(sites) * np.pi * radius**2 / dark.sum() < high)
