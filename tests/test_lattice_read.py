@@ -8,7 +8,6 @@ from scipy.ndimage import gaussian_filter
 
 from ganforge.errors import UserError
 from ganforge.lattice import (
-    LATTICES,
     BondScore,
     Distribution,
     Network,
@@ -50,9 +49,9 @@ class Case:
         return grey(np.maximum(dot_ink(self.sites, self.radius, self.size), lines))
 
     def long_bond(self):
-        """A random bond with at least 7 px between its dots, or None: of less, a half is at the limit of softening."""
+        """A random bond with at least 6 px between its dots, or None."""
         lengths = np.hypot(*(self.sites[self.bonds[:, 1]] - self.sites[self.bonds[:, 0]]).T)
-        long = np.flatnonzero(lengths - 2 * self.radius >= 7)
+        long = np.flatnonzero(lengths - 2 * self.radius >= 6)
         return int(self.rng.choice(long)) if len(long) else None
 
 
@@ -90,7 +89,7 @@ def test_drawings_are_read_without_a_mistake():
     for case in cases(200):
         check_truth(case)
         seen.add((case.lattice, case.size))
-    assert len(seen) == 2 * len(LATTICES)
+    assert len(seen) == 2 * len(FINE.lattices)
 
 
 @pytest.mark.slow

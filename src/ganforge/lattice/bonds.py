@@ -196,7 +196,7 @@ def flanked(ink: np.ndarray, allowed: np.ndarray, near: float, far: float) -> np
 
 
 def breadths(ink: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """(S,) twice the distance in px in which a profile falls to half, on the side where it falls first.
+    """(S,) twice the distance in px in which a profile falls halfway to its sides, on the side where it falls first.
 
     From the middle of the darkest at `allowed` offsets: beside other lines one side tells; 0 where none does.
     """
@@ -205,9 +205,11 @@ def breadths(ink: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     level = inner.max(axis=1)
     top = inner >= PLATEAU * level[:, None]
     centre = np.rint((top * np.arange(len(OFFSETS))).sum(axis=1) / top.sum(axis=1)).astype(np.int64)
-    level = level / 2
+    peak = ink[station, centre]
     nearest = np.full(len(ink), 2 * OFFSETS[-1])
     for side in (1, -1):
+        beyond = (np.arange(len(OFFSETS)) - centre[:, None]) * side > 0
+        level = (peak + np.where(beyond, ink, 1.0).min(axis=1)) / 2
         before, open_ = np.zeros(len(ink)), np.ones(len(ink), dtype=bool)
         last = ink[station, centre]
         for step in range(1, len(OFFSETS)):
