@@ -18,6 +18,7 @@ SHARE = 0.5  # of the picture's own lines: a fainter stretch is a gap
 RIDGE = 0.25  # of the same: a line stands out by less from its sides is a smear; small triangles fill with blur
 THINNEST = 2.0  # px, of a line's profile: one between two pixels is as broad, however thin it is
 CROWDED = 1.4  # times RIDGE
+USUAL = 0.75  # share of stations at which lines are no broader than usual; beside others they seem narrow
 NARROW = 0.25  # share of a line's middle that is no broader; the rest may have other lines close by
 BROADER, BROADER_BY = 1.2, 0.5  # times, or px: a line broader than the picture's own by more is a smear
 LONGEST = 6.0  # median distances to the nearest dot, longest bond; breathing and disorder stretch one to about 3
@@ -77,7 +78,7 @@ def lines_between(page: Page, sites: np.ndarray, radius: float) -> Lines:
     width = line_width(ridges.ink[clearest])
     breadth = breadths(ridges.ink, wide)
     clear = sure[ridges.bond] & (contrast >= SHARE * line)
-    usual = max(float(np.median(breadth[clear])), THINNEST)
+    usual = max(float(np.quantile(breadth[clear], USUAL)), THINNEST)
     # Second pass: as dark as this picture's lines, no gap, paper on both sides.
     free = radius + width / 2
     crowded = free + CROWD
@@ -196,7 +197,7 @@ def flanked(ink: np.ndarray, allowed: np.ndarray, near: float, far: float) -> np
 
 
 def breadths(ink: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """(S,) twice the distance in px in which a profile falls to half, on the side where it falls first.
+    """(S,) twice the distance in px in which a profile falls halfway to its sides, on the side where it falls first.
 
     From the middle of the darkest at `allowed` offsets: beside other lines one side tells; 0 where none does.
     """
@@ -205,9 +206,11 @@ def breadths(ink: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     level = inner.max(axis=1)
     top = inner >= PLATEAU * level[:, None]
     centre = np.rint((top * np.arange(len(OFFSETS))).sum(axis=1) / top.sum(axis=1)).astype(np.int64)
-    level = level / 2
+    peak = ink[station, centre]
     nearest = np.full(len(ink), 2 * OFFSETS[-1])
     for side in (1, -1):
+        beyond = (np.arange(len(OFFSETS)) - centre[:, None]) * side > 0
+        level = (peak + np.where(beyond, ink, 1.0).min(axis=1)) / 2
         before, open_ = np.zeros(len(ink)), np.ones(len(ink), dtype=bool)
         last = ink[station, centre]
         for step in range(1, len(OFFSETS)):

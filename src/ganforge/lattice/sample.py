@@ -18,6 +18,8 @@ from ganforge.lattice.outlines import CORNERS, DENTS, OUTLINES, cut
 ATTEMPTS = 100  # draws before a distribution is called illegible
 DOT_TO_LINE = 1.5  # least ratio of a dot's diameter to a line's width
 DOT_OVER_LINE = 1.25  # px, least difference of the same; below, a dot on a straight line is lost between the pixels
+# The tilings whose patches of these cells are drawn legibly with any style of the ranges below.
+LOOSE = ("kagome", "square", "triangular", "honeycomb", "snub-square", "elongated-triangular")
 SQUEEZE = 4.5  # with disorder std s the shortest of a few hundred bonds is about 1 - 4.5 s of the undisturbed one
 
 
@@ -35,7 +37,7 @@ class Distribution:
     outlines: names of `OUTLINES`, drawn evenly; all but parallelograms are cut along either axis of the lattice.
     """
 
-    lattices: tuple[str, ...] = tuple(LATTICES)
+    lattices: tuple[str, ...] = LOOSE
     cells: tuple[int, int] = (3, 8)
     disorder: tuple[float, float] = (0.0, 0.1)
     breathing: tuple[float, float] = (0.38, 0.62)
