@@ -18,7 +18,7 @@ from ganforge.lattice.outlines import CORNERS, DENTS, OUTLINES, cut
 ATTEMPTS = 100  # draws before a distribution is called illegible
 DOT_TO_LINE = 1.5  # least ratio of a dot's diameter to a line's width
 DOT_OVER_LINE = 1.25  # px, least difference of the same; below, a dot on a straight line is lost between the pixels
-# The tilings whose patches of these cells are drawn legibly with any style of the ranges below.
+# Drawn where none are chosen; the other tilings have more sites in a cell, so that fewer cells fit a page.
 LOOSE = ("kagome", "square", "triangular", "honeycomb", "snub-square", "elongated-triangular")
 SQUEEZE = 4.5  # with disorder std s the shortest of a few hundred bonds is about 1 - 4.5 s of the undisturbed one
 
@@ -27,7 +27,7 @@ SQUEEZE = 4.5  # with disorder std s the shortest of a few hundred bonds is abou
 class Distribution:
     """Ranges from which networks and styles are drawn uniformly; each range is (low, high). Raises UserError.
 
-    lattices: names of `LATTICES`, drawn evenly.
+    lattices: names of `LATTICES`, drawn evenly; six of them where none are given.
     cells: whole numbers of cells, drawn for both sides of the patch on their own.
     disorder: standard deviation of the sites, in units of the shortest bond.
     breathing: side of kagome's small triangles over the lattice constant, 0.5 regular; other lattices ignore it.
