@@ -15,7 +15,7 @@ from PIL import Image
 
 from conftest import TINY_PIX2PIX
 from ganforge import cli, networks
-from ganforge.commands import predict
+from ganforge.commands import bonds, predict
 from ganforge.commands.translator import Translator, fit
 from ganforge.errors import UserError
 from ganforge.experiment import run
@@ -59,14 +59,15 @@ def test_the_network_is_written_in_the_pictures_own_pixels(trained, pictures, tm
     drawing = draw(patch("square", (3, 3)), 100, Style(dot_radius=6, line_width=3))
     target = np.array(Image.fromarray(drawing.target).resize((64, 64), Image.Resampling.BICUBIC))
     monkeypatch.setattr(Translator, "pictures", lambda translator, pictures: [target[..., None]])
+    monkeypatch.setattr(bonds, "calibration_of", lambda card: None)  # of another generator
     predict.predict(trained, [pictures / "grey.png"], tmp_path / "out", as_drawn=True)
     written = json.loads((tmp_path / "out/grey.json").read_text())
     match = match_sites(np.array(written["sites"]), drawing.network.sites, 1.0)
     assert len(match.pairs) == 9
     assert match.shift < 0.3
     true_index = dict(match.pairs.tolist())
-    bonds = sorted(sorted(true_index[site] for site in bond) for bond in written["bonds"])
-    assert bonds == drawing.network.bonds.tolist()
+    found = sorted(sorted(true_index[site] for site in bond) for bond in written["bonds"])
+    assert found == drawing.network.bonds.tolist()
     graph = networkx.read_graphml(tmp_path / "out/grey.graphml", node_type=int)
     assert sorted(map(sorted, graph.edges)) == written["bonds"]
     assert [graph.nodes[4]["x"], graph.nodes[4]["y"]] == written["sites"][4]

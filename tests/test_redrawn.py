@@ -60,7 +60,7 @@ def test_the_size_of_the_dots_does_not_matter(trained, tmp_path, radius, capsys)
 
 
 def test_a_network_larger_than_a_page_has_no_seam(trained, tmp_path):
-    network = disorder(patch("square", (30, 12)), 0.05, np.random.default_rng(0))
+    network = disorder(patch("square", (30, 12)), 0.02, np.random.default_rng(0))
     drawing = draw(network, 700, Style(dot_radius=1.0, line_width=0.5))
     Image.fromarray(drawing.source).save(tmp_path / "a.png")
     assert cli.main(["predict", str(trained), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
