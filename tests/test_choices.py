@@ -13,7 +13,8 @@ from ganforge.experiment import run, start
 from ganforge.words import check_arguments, choices
 from test_settings import train
 
-PARTS = [group for group in choices() if group.startswith("model/") and group != "model/base"]
+# Terms are lists of choices: test_terms.py.
+PARTS = [group for group in choices() if re.match("model/(?!base|terms)", group)]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,8 @@ def test_nothing_composes_over_a_recipe(configured, experiment):
         (
             ["model=dcgan", "model/discriminator=patchgan"],
             "PatchGAN needs in_channels=${add:${data.source_channels},${data.target_channels}}, which is not there; "
-            "use model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=r3gan",
+            "use model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=progan or "
+            "model/discriminator=r3gan",
         ),
         (
             ["model=dcgan", "model/generator=unet"],
@@ -93,7 +95,7 @@ def test_a_part_that_does_not_fit_is_one_sentence_with_those_that_do(
     [
         ("model/generator=dcgan", "DCGANGenerator needs latent_dim=${..latent_dim}, which is not there; use "
                                   "model/generator=resnet or model/generator=unet"),
-        ("model/discriminator=mlp", "use model/discriminator=patchgan"),
+        ("model/discriminator=mlp", "use model/discriminator=multiscale or model/discriminator=patchgan"),
         ("model.generator._target_=torch.nn.Identity", "names 'torch.nn.Identity'; only"),
         ("+model.generator.base_chanels=3", "UNet has no such setting; did you mean base_channels?"),
     ],
@@ -114,7 +116,7 @@ def test_train_py_says_what_fits_also_of_ones_own_folder(folders, tmp_path):
     assert shown.stderr.startswith("error: model/discriminator=patchgan does not fit model=cgan")
     assert shown.stderr.endswith("model/discriminator=mlp or model/discriminator=r3gan\n")
     shown = train("--config-dir", str(own), *pictures, cwd=tmp_path)
-    assert shown.stderr.endswith("use data=lattice or data=mine or data=pairs\n")
+    assert shown.stderr.endswith("use data=colour or data=lattice or data=mine or data=pairs\n")
 
 
 class Deaf(nn.Module):
@@ -184,9 +186,13 @@ def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, cho
     translates = "source_channels" in str(OmegaConf.to_container(chosen.model, resolve=False))
     if translates:
         small = [s for s in [*TINY_PIX2PIX, *overrides_for("pairs", folders)] if "base_channels" not in s]
+    elif choice == "stargan":
+        small = [*overrides_for_model("stargan"), *overrides_for("domains", folders)]
     else:
         small = [s for s in [*overrides_for_model("dcgan"), *overrides_for("image_folder", folders)]
                  if "base_channels" not in s]  # fmt: skip
+    if choice == "multiscale":
+        small.append("model.discriminator.layers=1")  # of 16 px too
     run(configured([*small, f"{group}={choice}"]))
     assert (tmp_path / "run/results.json").is_file()
 

@@ -166,9 +166,10 @@ class CUT(Adversarial):
         return self.translated(batch["a"])
 
     @torch.no_grad()
-    def panels(self, batch: Batch, generated: Tensor) -> list[Tensor]:
-        """A, A to B, B, and what becomes of B, which is to stay as it is."""
-        return [batch["a"], generated.float(), batch["b"], self.translated(batch["b"])]
+    def panels(self, batch: Batch, generated: Tensor) -> Images:
+        """A, A to B, and where there is a B, it and what becomes of it, which is to stay as it is."""
+        shown = {"A": batch["a"], "A to B": generated.float()}
+        return {**shown, "B": batch["b"], "B to B": self.translated(batch["b"])} if "b" in batch else shown
 
 
 def _channels(generator: nn.Module, nce_layers: Sequence[str]) -> dict[str, int]:
