@@ -46,6 +46,23 @@ def test_every_model_trains_on_every_data_that_fits(configured, folders, tmp_pat
     assert returned == pytest.approx(results[monitor])
 
 
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        ("pix2pix", "pairs"),
+        ("colorize", "colour"),
+        ("cyclegan", "unpaired"),
+        ("cut", "unpaired"),
+        ("stargan", "domains"),
+    ],
+)
+def test_translations_are_tested_at_low_precision_too(configured, folders, tmp_path, model, data):
+    """What is made of results, such as round trips, is made where autocast has ended."""
+    chosen = [f"model={model}", *overrides_for(data, folders), *overrides_for_model(model)]
+    run(configured([*chosen, "trainer.precision=bf16-mixed"]))
+    check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
+
+
 @pytest.mark.parametrize("generator", ["unet", "resnet"])
 def test_every_translator_trains(configured, folders, tmp_path, generator):
     chosen = [f"model/generator={generator}", "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32"]

@@ -319,11 +319,12 @@ class Adversarial(pl.LightningModule):
         self.rows.check()
         nonfinite.check(self, {"state_dict": self.state_dict()})
 
+    # In float32 at any precision: what is made of them is made where autocast has ended.
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        return self.infer(channels_last(batch))
+        return self.infer(channels_last(batch)).float()
 
     def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Tensor:
-        return self.infer(channels_last(batch))
+        return self.infer(channels_last(batch)).float()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         if self._resumed is not None:

@@ -168,7 +168,7 @@ class CUT(Adversarial):
     @torch.no_grad()
     def panels(self, batch: Batch, generated: Tensor) -> Images:
         """A, A to B, and where there is a B, it and what becomes of it, which is to stay as it is."""
-        shown = {"A": batch["a"], "A to B": generated.float()}
+        shown = {"A": batch["a"], "A to B": generated}
         return {**shown, "B": batch["b"], "B to B": self.translated(batch["b"])} if "b" in batch else shown
 
 

@@ -133,7 +133,6 @@ class CycleGAN(Adversarial):
 
     @torch.no_grad()
     def round_trip(self, batch: Batch, generated: Tensor) -> Tensor:
-        generated = generated.float()  # of autocast, which has ended
         return self.translated("BtoA" if "a" in batch else "AtoB", generated)
 
     @torch.no_grad()
@@ -141,9 +140,9 @@ class CycleGAN(Adversarial):
         """The round trips of those sides that the batch has: A, A to B, A to B to A, B, B to A, B to A to B."""
         shown = {}
         if "a" in batch:
-            shown |= {"A": batch["a"], "A to B": generated.float(), "A to B to A": self.round_trip(batch, generated)}
+            shown |= {"A": batch["a"], "A to B": generated, "A to B to A": self.round_trip(batch, generated)}
         if "b" in batch:
             b = {"b": batch["b"]}
             back = self.infer(b) if "a" in batch else generated
-            shown |= {"B": batch["b"], "B to A": back.float(), "B to A to B": self.round_trip(b, back)}
+            shown |= {"B": batch["b"], "B to A": back, "B to A to B": self.round_trip(b, back)}
         return shown
