@@ -102,6 +102,7 @@ class Fidelity(Metric):
 
         Says where the extractor is too often wrong.
         """
+        self.has_floor = "domains" not in data.provides  # there, sources and targets are the same pictures
         self._network = network = open_network(self.extractor, self.weights, data.class_names)
         if "extractor_warning" in network.origin:
             rank_zero_only(print)(f"warning: {network.origin['extractor_warning']}")
