@@ -1,11 +1,16 @@
 """Shared by the tests: configs composed in this process, a tiny paired data set in memory."""
 
 import gzip
+import os
 import signal
 import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+
+# Before torch is loaded: of tests side by side each has its share of the cores, and so have the processes they start.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 import numpy as np
 import pytest
