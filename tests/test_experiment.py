@@ -166,7 +166,8 @@ def test_data_without_pairs_is_refused_for_pix2pix(configured):
     config.data = OmegaConf.create({"_target_": "conftest.TinyImages"})
     with pytest.raises(SystemExit) as stopped:
         start(config)
-    message = "error: model=pix2pix needs paired data, but data=lattice provides image; use data=lattice or data=pairs"
+    message = "error: model=pix2pix needs paired data, but data=lattice provides image; "
+    message += "use data=colour or data=lattice or data=pairs"
     assert stopped.value.code == message
 
 

@@ -113,8 +113,10 @@ def test_every_stabilizer_works_with_every_gan(configured, fit, model):
         if isinstance(option, str):
             option = {"augment": configured([f"model={model}", "data=mnist", f"model/augment={option}"]).model.augment}
             OmegaConf.set_struct(base, False)
+        if model == "progan" and "discriminator" in option:
+            continue  # its networks have no such settings
         merged = OmegaConf.create({"model": OmegaConf.merge(base, option), "data": data}).model
-        if model == "sgan" and name == "unroll":
+        if model in ("sgan", "acgan") and name == "unroll":
             with pytest.raises(Exception, match=r"model\.unroll_steps=2"):
                 hydra.utils.instantiate(merged, _convert_="all")
             continue

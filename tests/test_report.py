@@ -279,7 +279,7 @@ def write_text(path: str, text: str):
         (write_text("results.json", "[1"), "results.json cannot be read."),
         (write_text("results.json", '{"test/l1": "much", "evaluation": {}}'), "make no table"),
         (write_text("results.json", '{"test/l1": 0.75}'), "0.7500"),
-        (write_text("results.json", '{"test/l1": 1, "evaluation": {"test/fidelity": {}}}'), "make no table"),
+        (write_text("results.json", '{"test/l1": 1, "evaluation": {"test/fidelity": {}}}'), "1.0000"),
         (write_text("metrics.csv", "\0\0,,\nimages,\n\x80"), "Results"),
         (write_text("samples/evolution.png", "no picture"), "evolution.png cannot be read"),
         (write_text(".hydra/config.yaml", "a: [1"), "config.yaml cannot be read."),

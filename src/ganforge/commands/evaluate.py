@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -19,8 +18,8 @@ from torch.utils.data import Dataset, default_collate
 import ganforge.data
 import ganforge.evaluation
 from ganforge.commands.directions import by_test_set, most_cases, other, shown
+from ganforge.commands.picture_folder import Folder
 from ganforge.commands.sample import check_drawing, draw
-from ganforge.commands.sources import find, is_picture
 from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation import pixels
@@ -34,7 +33,7 @@ from ganforge.evaluation.running import RunningMetrics
 from ganforge.files.folders import make_writable
 from ganforge.game.latents import latents
 from ganforge.networks.layers import infer
-from ganforge.pictures import images
+from ganforge.pictures import sketches
 from ganforge.pictures.tensors import to_unit
 from ganforge.runs import summary
 from ganforge.runs.checkpoint import sides_in
@@ -45,23 +44,6 @@ _BATCH = 64
 _MOST = 10**6  # pictures, resamples and the like that a checkpoint may ask for
 _FREE = ("seed", "split_seed", "cache_bytes")  # numbers that are no amounts of work
 _METRIC = ("stages", "monitor", "update", "compute", "reset")
-
-
-class Folder(Dataset):
-    """The pictures of a folder, or of the folders in it (one a class), as uint8 (channels, H, W)."""
-
-    def __init__(self, folder: str | Path, channels: int):
-        below = any(path.is_dir() for path in Path(folder).glob("*")) and not any(
-            map(is_picture, Path(folder).glob("*"))
-        )
-        self.files = [source.file for source in find([folder], recursive=below)[0]]
-        self.channels = channels
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(images.read(self.files[index], self.channels).transpose(2, 0, 1)))
 
 
 def evaluate(
@@ -228,7 +210,11 @@ def rebuild_data(generator: Generator, n: int | None = None) -> DataModule:
     write to.
     """
     path, card = generator.path, generator.card
-    config = _settings(card["config"].get("data"), f"{path}: its data")
+    node = card["config"].get("data")
+    sketch = node.get("sketch") if isinstance(node, dict) else None
+    config = _settings(node if sketch is None else {**node, "sketch": None}, f"{path}: its data")
+    if sketch is not None and config.get("source") == "sketch":
+        config["sketch"] = sketches.of_card(sketch)
     for key in ("size", "channels", "source_channels", "target_channels"):
         require(config.get(key) == card.get(key), f"{path}: data.{key} contradicts what it says of itself")
     if n is not None:

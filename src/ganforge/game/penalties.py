@@ -68,7 +68,8 @@ def dragan(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
 
 def drift(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """Mean of the squared logits of the real images, so that a critic's do not drift from 0 (Karras et al. 2018)."""
-    return critic(real.detach()).square().mean()
+    with torch.autocast(real.device.type, enabled=False):
+        return critic(_exact(real)).square().mean()
 
 
 def known() -> dict[str, Callable[[Critic, Tensor, Tensor], Tensor]]:

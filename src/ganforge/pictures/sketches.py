@@ -1,12 +1,17 @@
 """Line drawings of pictures: black strokes on white paper, so that any folder of pictures gives pairs to learn from."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ganforge.errors import UserError, require
 from ganforge.pictures import images
+
+_MOST = 1000.0  # of a setting that a checkpoint names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,20 @@ class Canny:
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         return _paper(~_scikit_image().feature.canny(_grey(picture), sigma=self.sigma))
+
+
+def of_card(settings: Any) -> XDoG | Canny:
+    """What a checkpoint says that its sketches were drawn by; UserError for anything but numbers of these."""
+    numbers = dict(settings) if isinstance(settings, dict) else {}
+    named = numbers.pop("_target_", None)
+    kind = next((one for one in (XDoG, Canny) if named == f"{one.__module__}.{one.__name__}"), None)
+    require(
+        kind is not None
+        and numbers.keys() <= {field.name for field in fields(kind)}
+        and all(type(value) in (int, float) and abs(value) <= _MOST for value in numbers.values()),
+        f"data.sketch: {str(settings)[:100]} is no choice of data/sketch",
+    )
+    return kind(**numbers)
 
 
 def _scikit_image() -> ModuleType:
