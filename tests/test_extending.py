@@ -153,7 +153,7 @@ def test_new_data_pass_what_every_yaml_must(configured, extended, model):
 
 
 def test_data_that_inherit_their_class_are_named_where_they_fit(configured, extended):
-    with pytest.raises(UserError, match=r"data=circles provides image; use data=lattice or data=pairs$"):
+    with pytest.raises(UserError, match=r"data=circles provides image; use data=colour or data=lattice or data=pairs$"):
         run(configured(["data=circles"]))
     with pytest.raises(UserError, match=r"use data=circles or data=image_folder or data=mnist$"):
         run(configured(["model=dcgan"]))

@@ -98,7 +98,8 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path, capsys):
 
 def test_the_command_runs_and_helps(tmp_path):
     command = [sys.executable, "-m", "ganforge.lattice"]
-    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    wide = {**os.environ, "COLUMNS": "500"}  # no name is divided
+    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, env=wide).stdout
     for word in (*LATTICES, "--seed", "--disorder", "--breathing", "_target.png", "default"):
         assert word in helped
     wrong = subprocess.run([*command, str(tmp_path), "--lattices", "x"], capture_output=True, text=True, check=False)
