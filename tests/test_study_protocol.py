@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ganforge.errors import UserError
+from ganforge.report.study import forest
 from ganforge.studies import arms
 from ganforge.studies.analysis import Analysis
 from ganforge.studies.arms import Labelled
@@ -91,6 +92,14 @@ def test_five_seeds_claim_nothing():
     found = study(more_real, seeds=5)
     assert found.first.low > 0 and effect(found.first) == "no evidence"
     assert "with fewer than 6 no sign-flip test can reach 0.05 (here 0.0625 at best)" in found.verdict
+
+
+def test_a_study_without_any_difference_can_be_drawn():
+    found = study(copies, seeds=2).as_json()
+    for one in (found["primary"], *found["comparisons"]):
+        one |= {"mean": 0.0, "interval": [0.0, 0.0]}
+    shown = forest(found)
+    assert all(line["middle"] == shown["zero"] for line in shown["lines"]) and len(shown["ticks"]) > 1
 
 
 def test_missing_classifiers_are_named():

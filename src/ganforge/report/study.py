@@ -44,7 +44,7 @@ def forest(numbers: Mapping[str, Any]) -> dict[str, Any]:
     low, high = min(0.0, *ends), max(0.0, *ends)
     step = 10 ** math.floor(math.log10(max(high - low, 0.1)))
     step = step / 2 if (high - low) / step < 3 else step
-    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    low, high = math.floor(low / step) * step, max(math.ceil(high / step), math.floor(low / step) + 1) * step
 
     def place(points: float) -> float:
         return round(_LEFT + _WIDTH * (points - low) / (high - low), 1)
