@@ -17,7 +17,7 @@ from ganforge.data.pairs import PairsData
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.pictures import images
-from ganforge.pictures.sketches import Canny, XDoG
+from ganforge.pictures.sketches import Canny, XDoG, of_card
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared/data"
 MAKERS = [XDoG(), Canny()]
@@ -217,3 +217,20 @@ def test_check_looks_at_pictures_and_their_sketches(pictures, tmp_path, monkeypa
     shutil.copy(pictures / "train/3.png", pictures / "val/3.png")
     with pytest.raises(UserError, match="would be wrong: 1 × the same in training and val"):
         check(settings, overwrite=True)
+
+
+def test_what_a_checkpoint_says_of_its_sketches_is_one_of_ours_with_numbers():
+    made = of_card({"_target_": "ganforge.pictures.sketches.XDoG", "sigma": 1.5})
+    assert made == XDoG(sigma=1.5)
+    for wild in (
+        {"_target_": "os.system", "command": "x"},
+        {"_target_": "ganforge.pictures.sketches._scikit_image"},
+        {"_target_": "ganforge.pictures.sketches.XDoG", "other": 1.0},
+        {"_target_": "ganforge.pictures.sketches.XDoG", "sigma": "1"},
+        {"_target_": "ganforge.pictures.sketches.XDoG", "sigma": float("nan")},
+        {"_target_": "ganforge.pictures.sketches.Canny", "sigma": 1e9},
+        {"_target_": ["ganforge.pictures.sketches.Canny"]},
+        "ganforge.pictures.sketches.XDoG",
+    ):
+        with pytest.raises(UserError, match=r"data\.sketch: .* is no choice of data/sketch"):
+            of_card(wild)
