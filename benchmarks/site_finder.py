@@ -25,8 +25,8 @@ FAR = 2.0  # px
 
 def sites_of(rng: np.random.Generator, apart: float, margin: float, touching: bool) -> np.ndarray:
     """Sites in px, the nearest two `apart`, or farther unless they are touching."""
-    name = list(LATTICES)[rng.integers(len(LATTICES))]
     while True:
+        name = list(LATTICES)[rng.integers(len(LATTICES))]  # of large cells no patch may fit at all
         network = disorder(patch(name, tuple(rng.integers(3, 9, size=2))), rng.uniform(0, 0.12), rng)
         away = np.linalg.norm(network.sites[:, None] - network.sites, axis=2)
         np.fill_diagonal(away, np.inf)
