@@ -118,6 +118,18 @@ def test_the_second_test_set_is_drawn_otherwise(lattice):
     assert data.shifted_distribution.line_width[0] >= data.distribution.line_width[1]
 
 
+def test_what_is_trained_on_more_often_or_in_wider_ranges_is_tested_as_before(lattice):
+    plain = lattice()
+    data = lattice("data.lattices=[kagome,square,triangular,square]", "data.training={disorder: [0.12, 0.13]}")
+    names = [data.sets["train"].network(index).lattice for index in range(8)]
+    assert names == 2 * ["kagome", "square", "triangular", "square"]
+    assert all(0.12 <= data.sets["train"].network(index).disorder <= 0.13 for index in range(8))
+    for split in ("val", "test", "shifted"):
+        assert all(torch.equal(data.sets[split][k]["source"], plain.sets[split][k]["source"]) for k in range(3))
+    assert data.class_names == plain.class_names
+    assert data.fingerprint() != plain.fingerprint()
+
+
 def test_the_batches_cover_the_data_once_and_are_shared_among_ranks():
     ranks = [EpochBatches(11, 2, seed=3, position=lambda: (4, 0), rank=rank, world_size=2) for rank in range(2)]
     first, second = (list(batches) for batches in ranks)
@@ -154,6 +166,7 @@ def test_batches_go_on_where_they_stopped_whenever_they_are_taken():
         (["data.batch_size=7"], r"data\.batch_size=7.*only 6"),
         (["data.source_channels=3"], r"data\.source_channels=3"),
         (["+data.shifted.colour=[0,1]"], "colour"),
+        (["data.training={dots: [0,1]}"], r"data\.training has \['dots'\]"),
         (["data.disorder=[0,0]"], "one network"),
         (["data.num_workers=-1"], r"data\.num_workers=-1"),
     ],

@@ -49,6 +49,30 @@ def test_generators_keep_any_size_and_range(norm, size):
         assert images.abs().max() <= 1
 
 
+def test_dilated_blocks_see_farther():
+    reach = {}
+    for dilations in ((1,), (1, 2)):
+        network = ResNetGenerator(
+            in_channels=1, out_channels=1, size=256, base_channels=2, depth=2, norm="none", dropout=0.0,
+            dilations=dilations,
+        )  # fmt: skip
+        with torch.no_grad():
+            for parameter in network.parameters():  # positive ones: nothing cancels, and no unit is silent
+                parameter.abs_()
+        source = torch.ones(1, 1, 256, 256, requires_grad=True)
+        network(source)[0, 0, 128, 128].backward()
+        rows = source.grad[0, 0].sum(dim=1).nonzero().flatten()
+        reach[dilations] = (rows.max() - rows.min() + 1).item()
+    # Both convolutions of the second block: a pixel more on both sides, of the quarter as many that there are.
+    assert reach[1, 2] == reach[1,] + 2 * 2 * 4
+
+
+@pytest.mark.parametrize("dilations", [(), (0,), (1, 2.5), (64,)])
+def test_dilations_are_whole_numbers_that_fit(dilations):
+    with pytest.raises(UserError, match=r"model\.generator\.dilations="):
+        ResNetGenerator(in_channels=1, out_channels=1, size=256, base_channels=2, dilations=dilations)
+
+
 def test_skips_carry_detail_past_the_bottleneck():
     network = UNet(in_channels=1, out_channels=1, size=32, base_channels=4, norm="none", dropout=0.0)
     nn.init.zeros_(network.up[0][1].weight)  # nothing comes out of the innermost level

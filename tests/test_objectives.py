@@ -88,3 +88,9 @@ def test_ink_counts_as_often_as_its_weight_says():
     generated = torch.tensor([[0.0, 0.5]])
     assert weighted_l1(generated, target, 1) == (1 + 0.5) / 2
     assert weighted_l1(generated, target, 10) == (10 * 1 + 0.5) / 2
+
+
+def test_squares_count_beside_the_absolute_differences():
+    target, generated = torch.tensor([[-1.0, 1.0]]), torch.tensor([[1.0, 0.5]])
+    assert weighted_l1(generated, target, 1, square_weight=3.0) == (2 + 3 * 4 + 0.5 + 3 * 0.25) / 2
+    assert weighted_l1(generated, target, 10, square_weight=3.0) == (10 * (2 + 3 * 4) + 0.5 + 3 * 0.25) / 2

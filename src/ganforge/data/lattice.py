@@ -84,8 +84,9 @@ class LatticePairs(Dataset):
 class LatticeData(DataModule):
     """Networks to learn from and to be tested on; `provides` the true networks beside the pictures.
 
-    lattices: names to train on; test_lattices: names to test on, None for the same. The ranges (lo, hi) are those of
-    `ganforge.lattice.Distribution`. shifted: ranges that differ in a second test set, off the training distribution.
+    lattices: names to train on, in turn, so that a name that stands twice is trained on twice as often; test_lattices:
+    names to test on, None for each of these once. The ranges (lo, hi) are those of `ganforge.lattice.Distribution`.
+    training: ranges that differ where the model is trained, and shifted: in a second test set.
     outlines: of the patches, see `ganforge.lattice.outlines`; None for parallelograms.
     n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
     n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
@@ -122,6 +123,7 @@ class LatticeData(DataModule):
         num_workers: int,
         seed: int,
         n_calibration: int | None = None,
+        training: dict[str, Any] | None = None,
         outlines: list[str] | None = None,
     ):
         channels = {"source_channels": source_channels, "target_channels": target_channels}
@@ -153,9 +155,13 @@ class LatticeData(DataModule):
             f"data.disorder={list(disorder)}: without disorder all patches of a size are one network, and those tested "
             "on would be those trained on; use an upper end above 0",
         )
-        self.test_distribution = replace(self.distribution, lattices=_names(test_lattices or lattices))
-        unknown = set(shifted or {}) - set(ranges)
-        require(not unknown, f"data.shifted has {sorted(unknown)}; choose from {', '.join(ranges)}")
+        once = tuple(dict.fromkeys(self.distribution.lattices))
+        self.val_distribution = replace(self.distribution, lattices=once)
+        self.test_distribution = replace(self.distribution, lattices=_names(test_lattices or once))
+        for name, moved in (("training", training), ("shifted", shifted)):
+            unknown = set(moved or {}) - set(ranges)
+            require(not unknown, f"data.{name} has {sorted(unknown)}; choose from {', '.join(ranges)}")
+        self.distribution = replace(self.distribution, **_tuples(training or {}))
         moved = _tuples(shifted or {})
         self.shifted_distribution = replace(self.test_distribution, **moved) if moved else None
         self.class_names = tuple(dict.fromkeys((*self.distribution.lattices, *self.test_distribution.lattices)))
@@ -163,7 +169,7 @@ class LatticeData(DataModule):
         self.fresh = fresh
 
     def datasets(self) -> dict[str, LatticePairs]:
-        distributions = {"train": self.distribution, "val": self.distribution, "test": self.test_distribution}
+        distributions = {"train": self.distribution, "val": self.val_distribution, "test": self.test_distribution}
         if self.shifted_distribution is not None:
             distributions["shifted"] = self.shifted_distribution
         sets = {}

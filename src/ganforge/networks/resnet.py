@@ -1,6 +1,6 @@
 """The residual generator of Johnson et al. 2016, as pix2pix and CycleGAN use it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -11,16 +11,17 @@ from ganforge.networks.resampling import BlurDown, ReflectionPad, check_downsamp
 
 
 class ResidualBlock(nn.Module):
-    """Two reflection-padded 3 x 3 convolutions around an identity; dropout between them."""
+    """Two reflection-padded 3 x 3 convolutions around an identity; dropout between them. dilation: of both."""
 
-    def __init__(self, channels: int, norm: str, dropout: float):
+    def __init__(self, channels: int, norm: str, dropout: float, dilation: int = 1):
         super().__init__()
         bias = norm != "batch"
-        layers = [ReflectionPad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalization(norm, channels)]
-        layers += [nn.ReLU()]
+        layers = [ReflectionPad(dilation), nn.Conv2d(channels, channels, 3, dilation=dilation, bias=bias)]
+        layers += [normalization(norm, channels), nn.ReLU()]
         if dropout:
             layers += [nn.Dropout(dropout)]
-        layers += [ReflectionPad(1), nn.Conv2d(channels, channels, 3, bias=bias), normalization(norm, channels)]
+        layers += [ReflectionPad(dilation), nn.Conv2d(channels, channels, 3, dilation=dilation, bias=bias)]
+        layers += [normalization(norm, channels)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -30,7 +31,8 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """c7s1-64, d128, d256, R256 x depth, u128, u64, c7s1 (Zhu et al. 2017, section 7.2).
 
-    depth: residual blocks; None for the paper's 9 from 256 px and 6 below. output: see `last_layer`. upsample: see
+    depth: residual blocks; None for the paper's 9 from 256 px and 6 below. dilations: of the blocks, in turn; with more
+    than 1 pixels see farther at the same cost (Yu and Koltun 2016). output: see `last_layer`. upsample: see
     `upsampled`; downsample: "strided" convolutions, or "blur" after others (Park et al. 2020). initial: see
     `initialize`.
 
@@ -52,6 +54,7 @@ class ResNetGenerator(nn.Module):
         depth: int | None = None,
         norm: str = "batch",
         dropout: float = 0.5,
+        dilations: Sequence[int] = (1,),
         output: str | None = None,
         upsample: str = "transposed",
         downsample: str = "strided",
@@ -63,6 +66,11 @@ class ResNetGenerator(nn.Module):
         require(0 <= dropout < 1, f"model.generator.dropout={dropout}: a probability in [0, 1)")
         require(
             size % 4 == 0, f"data.size={size} is not a multiple of 4 (two halvings); use {max(8, 4 * round(size / 4))}"
+        )
+        dilations = list(dilations)
+        require(
+            len(dilations) > 0 and all(isinstance(number, int) and 1 <= number < size // 4 for number in dilations),
+            f"model.generator.dilations={dilations}: whole numbers from 1, below a quarter of the {size} px",
         )
         check_downsample(downsample, "generator")
         bias, blurs = norm != "batch", downsample == "blur"
@@ -77,7 +85,7 @@ class ResNetGenerator(nn.Module):
             width *= 2
         for number in range(1, (depth or (9 if size >= 256 else 6)) + 1):
             self._name(f"block{number}", width, len(layers))
-            layers += [ResidualBlock(width, norm, dropout)]
+            layers += [ResidualBlock(width, norm, dropout, dilations[(number - 1) % len(dilations)])]
         for _ in range(2):
             half = width // 2
             layers += [*upsampled(upsample, width, half, bias), normalization(norm, half), nn.ReLU()]

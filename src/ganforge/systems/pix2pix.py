@@ -16,14 +16,20 @@ from ganforge.systems.batches import Batch, Images, Terms
 from ganforge.systems.two_players import TwoPlayers
 
 
-def weighted_l1(generated: Tensor, target: Tensor, ink_weight: float, valid: Tensor | None = None) -> Tensor:
+def weighted_l1(
+    generated: Tensor, target: Tensor, ink_weight: float, valid: Tensor | None = None, *, square_weight: float = 0.0
+) -> Tensor:
     """Mean absolute difference of images in [-1, 1]; a black target pixel counts `ink_weight` times, a white one once.
 
     Thin dark lines on white paper cover few pixels: with equal weights a white page is a good answer for long.
+    square_weight: of the squared difference beside the absolute one. The gradient of the latter is as large for an edge
+    that lies a hair aside as for a line that is missing; squared, what is wholly wrong counts most.
     valid: (B, 1, H, W) of 0 and 1; at 0 there is no difference. The mean is over all pixels all the same: every valid
     one has the same weight in every batch, however batches are made.
     """
     difference = (generated - target).abs()
+    if square_weight:
+        difference = difference + square_weight * difference.square()
     if valid is not None:
         difference = difference * valid
     if ink_weight == 1:
@@ -41,7 +47,8 @@ class Pix2Pix(TwoPlayers):
     """Isola et al. 2017: a conditional GAN whose discriminator sees source and target together, plus an L1 term.
 
     objective: the adversarial losses. d_weight: factor of the discriminator's loss (the paper halves it).
-    l1_weight: factor of the L1 term (100 in the paper). ink_weight: see `weighted_l1` (1 in the paper).
+    l1_weight: factor of the L1 term (100 in the paper). ink_weight, square_weight: see `weighted_l1` (1 and 0 in the
+    paper).
     terms: further terms of the generator's loss by their names, see `ganforge.game.terms`.
     norm_mode: "running" statistics at inference, or the paper's "batch" statistics (and dropout) of each picture.
     """
@@ -56,16 +63,19 @@ class Pix2Pix(TwoPlayers):
         d_weight: float = 0.5,
         l1_weight: float = 100.0,
         ink_weight: float = 1.0,
+        square_weight: float = 0.0,
         terms: Mapping[str, Term] | None = None,
         norm_mode: str = "running",
         **base,
     ):
         super().__init__(**base)
-        for name, weight in (("d_weight", d_weight), ("l1_weight", l1_weight), ("ink_weight", ink_weight)):
+        weights = {"d_weight": d_weight, "l1_weight": l1_weight, "ink_weight": ink_weight, "square_weight": square_weight}
+        for name, weight in weights.items():
             require(weight >= 0, f"model.{name}={weight}: 0 or more")
         require(norm_mode in NORM_MODES, f"model.norm_mode={norm_mode!r}: choose one of {', '.join(NORM_MODES)}")
         self.objective = objective
         self.d_weight, self.l1_weight, self.ink_weight = d_weight, l1_weight, ink_weight
+        self.square_weight = square_weight
         self.norm_mode = norm_mode
         self.terms = dict(terms or {})
         self.matches = any(term.compares == "activations" for term in self.terms.values())
@@ -105,7 +115,8 @@ class Pix2Pix(TwoPlayers):
         return terms
 
     def pretraining_losses(self, batch: Batch, images: Images) -> Terms:
-        l1 = weighted_l1(images["fake"], batch["target"], self.ink_weight, batch.get("valid"))
+        valid, square = batch.get("valid"), self.square_weight
+        l1 = weighted_l1(images["fake"], batch["target"], self.ink_weight, valid, square_weight=square)
         return {"l1": self.l1_weight * l1}
 
     def infer(self, batch: Batch) -> Tensor:
