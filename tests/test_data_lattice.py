@@ -68,7 +68,9 @@ def test_validation_and_test_networks_are_never_trained_on(lattice):
 
 
 def test_the_lattices_take_turns(lattice):
-    data = lattice("data.test_lattices=[honeycomb,square]", "data.fresh=false")
+    data = lattice(
+        "data.lattices=[kagome,square,triangular]", "data.test_lattices=[honeycomb,square]", "data.fresh=false"
+    )
     trained = [data.sets["train"].network(index).lattice for index in range(6)]
     assert trained == ["kagome", "square", "triangular"] * 2
     assert [data.sets["test"].network(index).lattice for index in range(4)] == ["honeycomb", "square"] * 2
@@ -118,12 +120,15 @@ def test_the_second_test_set_is_drawn_otherwise(lattice):
     assert data.shifted_distribution.line_width[0] >= data.distribution.line_width[1]
 
 
-def test_what_is_trained_on_more_often_or_in_wider_ranges_is_tested_as_before(lattice):
-    plain = lattice()
-    data = lattice("data.lattices=[kagome,square,triangular,square]", "data.training={disorder: [0.12, 0.13]}")
+def test_what_is_trained_on_more_often_or_with_more_disorder_is_tested_as_before(lattice):
+    plain = lattice("data.lattices=[kagome,square,triangular]", "data.disorder=[0.08,0.1]", "data.training_disorder=1")
+    data = lattice(
+        "data.lattices=[kagome,square,triangular,square]", "data.disorder=[0.08,0.1]", "data.training_disorder=1.5"
+    )
     names = [data.sets["train"].network(index).lattice for index in range(8)]
     assert names == 2 * ["kagome", "square", "triangular", "square"]
-    assert all(0.12 <= data.sets["train"].network(index).disorder <= 0.13 for index in range(8))
+    drawn = [data.sets["train"].network(index).disorder for index in range(20)]
+    assert min(drawn) >= 0.08 and 0.1 < max(drawn) <= 0.15
     for split in ("val", "test", "shifted"):
         assert all(torch.equal(data.sets[split][k]["source"], plain.sets[split][k]["source"]) for k in range(3))
     assert data.class_names == plain.class_names
@@ -166,7 +171,8 @@ def test_batches_go_on_where_they_stopped_whenever_they_are_taken():
         (["data.batch_size=7"], r"data\.batch_size=7.*only 6"),
         (["data.source_channels=3"], r"data\.source_channels=3"),
         (["+data.shifted.colour=[0,1]"], "colour"),
-        (["data.training={dots: [0,1]}"], r"data\.training has \['dots'\]"),
+        (["data.training_disorder=-1"], r"data\.training_disorder=-1"),
+        (["data.training_disorder=wide"], r"data\.training_disorder=wide"),
         (["data.disorder=[0,0]"], "one network"),
         (["data.num_workers=-1"], r"data\.num_workers=-1"),
     ],

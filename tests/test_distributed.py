@@ -38,7 +38,7 @@ def both(tmp_path_factory):
     two = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         two_processes.main(folder / "one", 1)
-        output, _ = two.communicate(timeout=300)
+        output, _ = two.communicate(timeout=900)
     finally:
         two.kill()
         HydraConfig.instance().cfg = None
@@ -143,7 +143,7 @@ def machines(folder: Path, *overrides: str) -> list[subprocess.CompletedProcess]
         )
         for number in range(2)
     ]
-    ended = [process.communicate(timeout=300) for process in begun]
+    ended = [process.communicate(timeout=900) for process in begun]
     return [
         subprocess.CompletedProcess(process.args, process.returncode, *said)
         for process, said in zip(begun, ended, strict=True)
@@ -177,7 +177,7 @@ def test_the_first_command_of_the_project_on_four_devices(tmp_path):
     assert program == "python"
     ended = subprocess.run(
         [sys.executable, str(ROOT / script), *overrides], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
-        timeout=600, check=False,
+        timeout=1200, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "4 x CPU" in ended.stdout

@@ -14,6 +14,7 @@ from ganforge.data.module import DataModule, RealPictures
 from ganforge.errors import require
 from ganforge.lattice import Distribution, Drawing, Network, draw, sample
 from ganforge.lattice.canonical import Look
+from ganforge.lattice.sample import MOST_DISORDER
 from ganforge.pictures.tensors import to_unit
 
 # First words of the seeds: the streams of two splits have nothing in common.
@@ -86,7 +87,8 @@ class LatticeData(DataModule):
 
     lattices: names to train on, in turn, so that a name that stands twice is trained on twice as often; test_lattices:
     names to test on, None for each of these once. The ranges (lo, hi) are those of `ganforge.lattice.Distribution`.
-    training: ranges that differ where the model is trained, and shifted: in a second test set.
+    shifted: ranges that differ in a second test set, off the training distribution. training_disorder: of the upper end
+    of disorder where the model is trained, times that where it is tested.
     outlines: of the patches, see `ganforge.lattice.outlines`; None for parallelograms.
     n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
     n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
@@ -123,7 +125,7 @@ class LatticeData(DataModule):
         num_workers: int,
         seed: int,
         n_calibration: int | None = None,
-        training: dict[str, Any] | None = None,
+        training_disorder: float = 1.0,
         outlines: list[str] | None = None,
     ):
         channels = {"source_channels": source_channels, "target_channels": target_channels}
@@ -158,10 +160,14 @@ class LatticeData(DataModule):
         once = tuple(dict.fromkeys(self.distribution.lattices))
         self.val_distribution = replace(self.distribution, lattices=once)
         self.test_distribution = replace(self.distribution, lattices=_names(test_lattices or once))
-        for name, moved in (("training", training), ("shifted", shifted)):
-            unknown = set(moved or {}) - set(ranges)
-            require(not unknown, f"data.{name} has {sorted(unknown)}; choose from {', '.join(ranges)}")
-        self.distribution = replace(self.distribution, **_tuples(training or {}))
+        require(
+            isinstance(training_disorder, int | float) and 0 <= training_disorder <= 10,
+            f"data.training_disorder={training_disorder}: a factor of data.disorder, 0 to 10; 1 for none",
+        )
+        low, high = self.distribution.disorder
+        self.distribution = replace(self.distribution, disorder=(low, min(high * training_disorder, MOST_DISORDER)))
+        unknown = set(shifted or {}) - set(ranges)
+        require(not unknown, f"data.shifted has {sorted(unknown)}; choose from {', '.join(ranges)}")
         moved = _tuples(shifted or {})
         self.shifted_distribution = replace(self.test_distribution, **moved) if moved else None
         self.class_names = tuple(dict.fromkeys((*self.distribution.lattices, *self.test_distribution.lattices)))

@@ -69,7 +69,12 @@ class Pix2Pix(TwoPlayers):
         **base,
     ):
         super().__init__(**base)
-        weights = {"d_weight": d_weight, "l1_weight": l1_weight, "ink_weight": ink_weight, "square_weight": square_weight}
+        weights = {
+            "d_weight": d_weight,
+            "l1_weight": l1_weight,
+            "ink_weight": ink_weight,
+            "square_weight": square_weight,
+        }
         for name, weight in weights.items():
             require(weight >= 0, f"model.{name}={weight}: 0 or more")
         require(norm_mode in NORM_MODES, f"model.norm_mode={norm_mode!r}: choose one of {', '.join(NORM_MODES)}")
