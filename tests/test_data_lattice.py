@@ -120,15 +120,16 @@ def test_the_second_test_set_is_drawn_otherwise(lattice):
     assert data.shifted_distribution.line_width[0] >= data.distribution.line_width[1]
 
 
-def test_what_is_trained_on_more_often_or_with_more_disorder_is_tested_as_before(lattice):
-    plain = lattice("data.lattices=[kagome,square,triangular]", "data.disorder=[0.08,0.1]", "data.training_disorder=1")
+def test_what_is_trained_on_more_often_or_beyond_the_ranges_is_tested_as_before(lattice):
+    plain = lattice("data.lattices=[kagome,square,triangular]", "data.disorder=[0.08,0.1]", "data.training_beyond=0")
     data = lattice(
-        "data.lattices=[kagome,square,triangular,square]", "data.disorder=[0.08,0.1]", "data.training_disorder=1.5"
+        "data.lattices=[kagome,square,triangular,square]", "data.disorder=[0.08,0.1]", "data.training_beyond=0.5"
     )
     names = [data.sets["train"].network(index).lattice for index in range(8)]
     assert names == 2 * ["kagome", "square", "triangular", "square"]
     drawn = [data.sets["train"].network(index).disorder for index in range(20)]
     assert min(drawn) >= 0.08 and 0.1 < max(drawn) <= 0.15
+    assert data.sets["train"].distribution.cells[0] == max(2, plain.sets["train"].distribution.cells[0] // 2)
     for split in ("val", "test", "shifted"):
         assert all(torch.equal(data.sets[split][k]["source"], plain.sets[split][k]["source"]) for k in range(3))
     assert data.class_names == plain.class_names
@@ -171,8 +172,8 @@ def test_batches_go_on_where_they_stopped_whenever_they_are_taken():
         (["data.batch_size=7"], r"data\.batch_size=7.*only 6"),
         (["data.source_channels=3"], r"data\.source_channels=3"),
         (["+data.shifted.colour=[0,1]"], "colour"),
-        (["data.training_disorder=-1"], r"data\.training_disorder=-1"),
-        (["data.training_disorder=wide"], r"data\.training_disorder=wide"),
+        (["data.training_beyond=-1"], r"data\.training_beyond=-1"),
+        (["data.training_beyond=wide"], r"data\.training_beyond=wide"),
         (["data.disorder=[0,0]"], "one network"),
         (["data.num_workers=-1"], r"data\.num_workers=-1"),
     ],

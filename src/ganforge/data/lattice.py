@@ -14,7 +14,7 @@ from ganforge.data.module import DataModule, RealPictures
 from ganforge.errors import require
 from ganforge.lattice import Distribution, Drawing, Network, draw, sample
 from ganforge.lattice.canonical import Look
-from ganforge.lattice.sample import MOST_DISORDER
+from ganforge.lattice.sample import FEWEST_CELLS, MOST_DISORDER
 from ganforge.pictures.tensors import to_unit
 
 # First words of the seeds: the streams of two splits have nothing in common.
@@ -28,6 +28,17 @@ def drawing(distribution: Distribution, size: int, seed: int, split: str, index:
     rng = np.random.default_rng([seed, STREAMS[split], index])
     network, style = sample(replace(distribution, lattices=(turn,)), size, rng)
     return draw(network, size, style)
+
+
+def beyond(distribution: Distribution, share: float) -> Distribution:
+    """With more disorder by that share of its upper end, and patches of fewer cells by that of its lower end.
+
+    What lies at the end of a range is seldom drawn, and learned last: patches of few sites, which lie far apart, and
+    sites far from their places.
+    """
+    (least, most), (low, high) = distribution.cells, distribution.disorder
+    cells = max(int(least * (1 - share)), min(least, FEWEST_CELLS)), most
+    return replace(distribution, cells=cells, disorder=(low, min(high * (1 + share), MOST_DISORDER)))
 
 
 class LatticePairs(Dataset):
@@ -87,8 +98,8 @@ class LatticeData(DataModule):
 
     lattices: names to train on, in turn, so that a name that stands twice is trained on twice as often; test_lattices:
     names to test on, None for each of these once. The ranges (lo, hi) are those of `ganforge.lattice.Distribution`.
-    shifted: ranges that differ in a second test set, off the training distribution. training_disorder: of the upper end
-    of disorder where the model is trained, times that where it is tested.
+    shifted: ranges that differ in a second test set, off the training distribution. training_beyond: see `beyond`, of
+    what is trained on.
     outlines: of the patches, see `ganforge.lattice.outlines`; None for parallelograms.
     n_train: training pictures an epoch; fresh: new networks for every sample of every epoch, else n_train fixed ones.
     n_val, n_test: fixed pictures; their networks come from random streams of their own, so none is ever trained on.
@@ -125,7 +136,7 @@ class LatticeData(DataModule):
         num_workers: int,
         seed: int,
         n_calibration: int | None = None,
-        training_disorder: float = 1.0,
+        training_beyond: float = 0.0,
         outlines: list[str] | None = None,
     ):
         channels = {"source_channels": source_channels, "target_channels": target_channels}
@@ -161,11 +172,10 @@ class LatticeData(DataModule):
         self.val_distribution = replace(self.distribution, lattices=once)
         self.test_distribution = replace(self.distribution, lattices=_names(test_lattices or once))
         require(
-            isinstance(training_disorder, int | float) and 0 <= training_disorder <= 10,
-            f"data.training_disorder={training_disorder}: a factor of data.disorder, 0 to 10; 1 for none",
+            isinstance(training_beyond, int | float) and 0 <= training_beyond <= 1,
+            f"data.training_beyond={training_beyond}: a share of the ranges, 0 to 1",
         )
-        low, high = self.distribution.disorder
-        self.distribution = replace(self.distribution, disorder=(low, min(high * training_disorder, MOST_DISORDER)))
+        self.distribution = beyond(self.distribution, training_beyond)
         unknown = set(shifted or {}) - set(ranges)
         require(not unknown, f"data.shifted has {sorted(unknown)}; choose from {', '.join(ranges)}")
         moved = _tuples(shifted or {})

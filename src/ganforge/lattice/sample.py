@@ -20,6 +20,7 @@ DOT_TO_LINE = 1.5  # least ratio of a dot's diameter to a line's width
 DOT_OVER_LINE = 1.25  # px, least difference of the same; below, a dot on a straight line is lost between the pixels
 # Drawn where none are chosen; the other tilings have more sites in a cell, so that fewer cells fit a page.
 LOOSE = ("kagome", "square", "triangular", "honeycomb", "snub-square", "elongated-triangular")
+FEWEST_CELLS = 2  # a side
 MOST_DISORDER = 0.3  # standard deviation of the sites, in shortest bonds
 SQUEEZE = 4.5  # with disorder std s the shortest of a few hundred bonds is about 1 - 4.5 s of the undisturbed one
 
@@ -64,7 +65,7 @@ class Distribution:
         )
         object.__setattr__(self, "outlines", tuple(self.outlines))
         limits = {
-            "cells": (2, 64),
+            "cells": (FEWEST_CELLS, 64),
             "disorder": (0, MOST_DISORDER),
             "breathing": BREATHING,
             "dot_radius": (0.5, PAGE / 8),
