@@ -9,6 +9,7 @@ from ganforge.errors import UserError
 from ganforge.lattice import Network, score_bonds
 from ganforge.lattice.mechanics import analyse, springs_of, zero_modes
 from ganforge.lattice.probability import Candidates
+from ganforge.lattice.rigidity import EXACT
 from ganforge.lattice.show import picture
 
 SIDE = 640  # px
@@ -36,7 +37,8 @@ class ReadNetwork:
                         "may be bonds (blue)")  # fmt: skip
         said.append(f"zero modes beyond rigid motions: {softest.zero_modes} (truly {_counted(self.true)})")
         if len(softest.modes):
-            said.append(f"arrows: the softest, of frequency {softest.frequencies[0]:.2g}")
+            frequency = softest.frequencies[0]
+            said.append(f"arrows: the softest, of frequency {frequency if frequency > EXACT else 0:.2g}")
         mode = softest.modes[0] if len(softest.modes) else None
         return picture(springs_of(self.found), mode, self.candidates, side=SIDE), "; ".join(said)
 

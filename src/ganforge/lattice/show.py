@@ -58,7 +58,7 @@ def picture(
         for start, arrow in zip(places, arrows, strict=True):
             draw_arrow(pen, start, arrow, thick)
     if candidates is not None:
-        font = ImageFont.load_default(max(10 * FINER, round(unit / 4)))
+        font = ImageFont.load_default(max(10 * FINER, round(0.3 * unit)))
         known = zip(map(tuple, candidates.pairs.tolist()), candidates.probabilities.tolist(), strict=True)
         for pair, probability in known:
             if pair in colours:
