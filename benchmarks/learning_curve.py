@@ -42,17 +42,17 @@ def table(found: dict[str, dict[str, Curve]]) -> str:
 
 
 def panel(title: str, lines: dict[str, Curve]) -> Image.Image:
-    """Curves over minutes, from the lowest value after the first validation up to the highest one or 1."""
+    """Curves over minutes, from the lowest value to the highest one."""
     page = Image.new("RGB", (WIDE + 2 * EDGE, HIGH + 2 * EDGE), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(15)
     end = max(x for line in lines.values() for x, _ in line) or 1.0
-    seen = [y for line in lines.values() for _, y in line[1:] or line]
+    seen = [y for line in lines.values() for _, y in line]
     low, high = min(seen), max(seen)
-    low, high = low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)
+    room = 0.05 * (high - low or 1)
+    low, high = low - room, high + room
 
     def at(x: float, y: float) -> tuple[float, float]:
-        share = (min(max(y, low), high) - low) / (high - low)
-        return EDGE + WIDE * x / end, EDGE + HIGH * (1 - share)
+        return EDGE + WIDE * x / end, EDGE + HIGH * (high - y) / (high - low)
 
     for tick in range(6):
         y, x = low + (high - low) * tick / 5, end * tick / 5
