@@ -8,11 +8,13 @@ is not, until the last row. A training that was interrupted goes on, and what is
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # 90 fixed pairs of 128 px, the U-Net of the paper; dots and lines as the main job draws them.
 BASE = [
     "experiment=lattice_published_small", "data.dot_radius=[3.0,4.5]", "data.line_width=[3.0,3.0]",
-    "evaluation.worst=0", "callbacks.progress.refresh_rate=0", "~callbacks.grid",
+    "data.n_test=3", "evaluation.worst=0", "callbacks.progress.refresh_rate=0", "~callbacks.grid",
 ]  # fmt: skip
 # Name, overrides beside those of all rows above.
 STEPS = [
@@ -55,9 +57,9 @@ VALIDATIONS = 4  # of a training; the best weights by them are judged
 SCORED = Lock()  # one network at a time on the machine's cores
 
 
-def settings(step: int, images: int, seed: int) -> list[str]:
-    """Overrides of a row, as on the command line."""
-    added = [setting for _, more in STEPS[: step + 1] for setting in more]
+def settings(step: int, images: int, seed: int, own: Sequence[str] = ()) -> list[str]:
+    """Overrides of a row, as on the command line; own: for all rows."""
+    added = [*(setting for _, more in STEPS[: step + 1] for setting in more), *own]
     last = {setting.partition("=")[0]: setting for setting in [*BASE, *added]}
     epoch = min(EPOCH, images)
     epochs = max(1, round(images / epoch))
@@ -66,14 +68,15 @@ def settings(step: int, images: int, seed: int) -> list[str]:
     return [*last.values(), *length, f"trainer.check_val_every_n_epoch={every}", f"seed={seed}"]
 
 
-def done(folder: Path, step: int, images: int, seed: int, networks: int) -> dict[str, float]:
+def done(folder: Path, chosen: list[str], networks: int) -> dict[str, float]:
     """The numbers of one training, which is run, gone on with, or only read again."""
-    file, asked = folder / "ablation.json", [*settings(step, images, seed), networks]
-    said = json.loads(file.read_text()) if file.is_file() else {}
-    if said.get("asked") == asked:
-        return said["values"]
+    digest = hashlib.sha256(json.dumps(chosen).encode()).hexdigest()[:8]  # other settings, another training
+    folder = folder.with_name(f"{folder.name}_{digest}")
+    file = folder / f"of_{networks}_networks.json"
+    if file.is_file():
+        return json.loads(file.read_text())
     if not (folder / "results.json").is_file():
-        command = [sys.executable, str(ROOT / "train.py"), *asked[:-1], f"hydra.run.dir={folder}"]
+        command = [sys.executable, str(ROOT / "train.py"), *chosen, f"hydra.run.dir={folder}"]
         goes_on = ["resume=true"] if (folder / "checkpoints/last.ckpt").is_file() else []
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "output.txt").open("a") as output:
@@ -81,7 +84,7 @@ def done(folder: Path, step: int, images: int, seed: int, networks: int) -> dict
     with SCORED:
         values = judged(folder, networks)
     with replace_file(file) as written:
-        written.write(json.dumps({"asked": asked, "values": values}).encode())
+        written.write(json.dumps(values).encode())
     return values
 
 
@@ -119,13 +122,14 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=150, help="to judge by (default %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("lightning_logs/ablation"))
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (default %(default)s)")
+    parser.add_argument("overrides", nargs="*", help="of all trainings, such as trainer=gpu")
     options = parser.parse_args()
     places = list(itertools.product(range(options.seeds), range(len(STEPS))))  # a whole table after the first seed
 
     def one(place: tuple[int, int]) -> dict[str, float]:
         seed, step = place
         folder = options.output.absolute() / f"images_{options.images}" / f"step_{step}_seed_{seed}"
-        values = done(folder, step, options.images, seed, options.networks)
+        values = done(folder, settings(step, options.images, seed, options.overrides), options.networks)
         print(f"seed {seed}, {STEPS[step][0]}: F1 {values['f1']:.4f}, exact {values['exact']:.0%}", flush=True)
         return values
 
