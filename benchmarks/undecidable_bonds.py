@@ -37,6 +37,7 @@ SHIFTS = 4  # first guesses along each vector of the cell
 TURNS = {"square": 1, "triangular": 2}  # different ones under the symmetries of the page; of others 4
 STEPS = 4  # of assigning the sites and fitting scale and shift again
 NEAR = 7  # places that a site may have
+TRIES = 15  # lattices of a kind in which two sites are nearest to one place, that are fitted one to one
 WORST = 0.45  # bonds, root mean square distance of sites from their places; of more a lattice does not fit
 KEPT = 40  # lattices of a kind that are followed to larger windows, with the pair joined and not
 EMPTY = 0.5  # bonds around the pair, less than the window: places this far inside may not be empty
@@ -134,14 +135,15 @@ def undecidable(network: Network, pair: tuple[int, int], lattices: list[Perfect]
                 break
             scale, shift, place, left = lattice.fit(network.sites[own], scale, shift)
             alike = np.round(np.stack([scale / inside.bond, left / inside.bond**2], axis=1), 4)
-            kept, number = [], [0, 0]
+            kept, number, tried = [], [0, 0], 0
             for index in sorted(np.unique(alike, axis=0, return_index=True)[1], key=left.__getitem__):
                 if left[index] > len(own) * (WORST * inside.bond) ** 2:
                     break
                 at = slice(index, index + 1)
                 if len(np.unique(place[index])) < len(own):
-                    if RADII[window] <= AFRESH:
+                    if tried == TRIES:
                         continue
+                    tried += 1
                     place[at] = lattice.one_to_one(network.sites[own], scale[index], shift[index])
                     scale[at], shift[at], left[at] = lattice.refit(network.sites[own], place[at], scale[at])
                 ends = np.sort(place[index, np.searchsorted(own, pair)])
