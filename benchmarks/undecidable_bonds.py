@@ -7,7 +7,8 @@ own, and no place amid the sites stays empty. The likelihood of such a lattice, 
 error, falls with the sum of squares that is left. Where the best lattice in which the pair is as the model says
 leaves no more than the best one in which it is as it truly is, the pair is undecidable from so many sites: the best
 reader of them, without a preference for some lattice or scale, does no better. The same is asked of pairs that the
-model has right. Of a lattice whose sites are too far from their places to be fitted nothing is said.
+model has right. Where no lattice is found that fits with the pair as it is, nothing is said; the search is none of
+all lattices, and with much disorder it may miss the one that the sites are from, so shares are rather too high.
 """
 
 import argparse
