@@ -204,7 +204,12 @@ def test_translations_are_shown_with_names_numbers_and_what_they_lie_between(tmp
     shown = [base64.b64decode(src.split(",")[1]) for src in found.attributes("img", "src")]
     for place in (1, 2):
         assert (run / f"samples/test/test_worst_{place}.png").read_bytes() in shown
+    with_cases(run, detail_picture="test_worst_2.png", detail="3 zero modes & <i>more</i>")
+    detailed = page(run)
+    assert len(detailed.attributes("img", "src")) == len(shown) + 1
+    assert "1. b.png: 3 zero modes & <i>more</i>" in detailed.text
     many = page(tmp_path)  # beside other runs
+    assert "3 zero modes" not in many.text
     assert "1. b.png: l1 0.5" in many.text and "as they come" not in many.text
 
 
@@ -227,7 +232,7 @@ def test_wild_entries_of_someone_else_are_data(tmp_path, page, value):
     (run / "samples/test/link.png").symlink_to(tmp_path / "outside.png")
     (run / "samples/outside.png").symlink_to(tmp_path / "outside.png")
     said = with_cases(run)
-    broken = [with_cases(run, **{key: value}) for key in ("picture", "name", "index", "l1")]
+    broken = [with_cases(run, **{key: value}) for key in ("picture", "name", "index", "l1", "detail_picture", "detail")]
     broken += [{**said, key: value} for key in said] + [value]
     broken += [with_cases(run, picture=name) for name in ("link.png", "../outside.png", "..", "test_worst_1.png/x")]
     for number, own in enumerate(broken):

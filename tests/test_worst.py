@@ -152,7 +152,11 @@ def test_a_run_shows_its_worst_pictures(configured, folders, tmp_path, capsys, d
     results = json.loads((tmp_path / "run/results.json").read_text())
     if data == "pairs":
         assert np.mean(values) == pytest.approx(results["test/l1"], rel=1e-4)
-    assert {path.name for path in folder.iterdir()} == {case["picture"] for case in (*said["worst"], *said["first"])}
+    shown = {case["picture"] for case in (*said["worst"], *said["first"])}
+    details = [said[group][0] for group in ("worst", "first")] if data == "lattice" else []
+    assert {path.name for path in folder.iterdir()} == shown | {case["detail_picture"] for case in details}
+    assert all("bonds read" in case["detail"] and "zero modes" in case["detail"] for case in details)
+    assert not any("detail" in case for group in ("worst", "first") for case in said[group][len(details) > 0 :])
     printed = capsys.readouterr().out
     assert f"worst of test by {measure}: {said['worst'][0]['name']}" in printed
     end = "highest" if better == "max" else "lowest"

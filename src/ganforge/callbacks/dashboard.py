@@ -86,7 +86,7 @@ def cases(results: dict[str, Any]) -> dict[str, list[tuple[Path, str, dict[str, 
     found = {}
     for name, said in results["evaluation"].items():
         if name.endswith("/worst") and "worst" in said:
-            known = ("picture", "name", "index")
+            known = ("picture", "name", "index", "detail", "detail_picture")
             rows = [
                 (
                     Path(said["folder"]) / case["picture"],

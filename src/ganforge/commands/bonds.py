@@ -14,8 +14,7 @@ from ganforge.lattice.classify import classify
 from ganforge.lattice.draw import line_ink
 from ganforge.lattice.ink import SMALLEST
 from ganforge.lattice.probability import DOUBTFUL, Calibration, Candidates, probable_bonds
-
-_ORANGE, _BLUE = (230, 110, 0), (40, 110, 220)
+from ganforge.lattice.show import DOUBTFUL_BOND, DOUBTFUL_PAIR
 
 
 def check_size(height: int, width: int) -> None:
@@ -83,7 +82,7 @@ def coloured(drawn: np.ndarray, sites: np.ndarray, candidates: Candidates, width
     sites: (N, 2) in px of it. width: px, of a line.
     """
     shown = (np.repeat(drawn, 3, axis=2) if drawn.shape[2] == 1 else drawn).astype(np.float32)
-    for colour, chosen in ((_ORANGE, candidates.is_bond), (_BLUE, ~candidates.is_bond)):
+    for colour, chosen in ((DOUBTFUL_BOND, candidates.is_bond), (DOUBTFUL_PAIR, ~candidates.is_bond)):
         pairs = candidates.pairs[candidates.is_doubtful & chosen]
         ink = line_ink(Network(sites, pairs), width, drawn.shape[:2])[..., None]
         shown = shown * (1 - ink) + np.array(colour) * ink

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 from rich.progress import track
 from scipy.io import mmwrite
 
@@ -21,12 +20,9 @@ from ganforge.lattice.mechanics import BINS, MODES, Mechanics, accuracy_of, dens
 from ganforge.lattice.mechanics import analyse as analyse_network
 from ganforge.lattice.rigidity import DENSE, Springs
 from ganforge.lattice.rings import rings, shares
+from ganforge.lattice.show import picture
 
 TABLE = "mechanics.csv"
-SIDE = 1200  # px, longer side of a picture
-FINER = 2  # drawn so many times larger, then averaged
-LONGEST_ARROW = 0.9  # of the mean bond
-BOND, SITE, PINNED, ARROW = "#9a9a9a", "#222222", "#1f77b4", "#d62728"
 
 
 def mechanics(
@@ -82,7 +78,7 @@ def mechanics(
         record = {"file": one.file.name, **numbers(one, spring, found, bins)}
         _write(record_file, (json.dumps(record, indent=1) + "\n").encode())
         with replace(picture_file) as file:
-            picture(spring, found).save(file, format="PNG")
+            picture(spring, found.modes[0] if len(found.modes) else None).save(file, format="PNG")
         for path in matrix_file:
             with replace(path) as file:
                 mmwrite(file, spring.matrix)
@@ -160,44 +156,6 @@ def sentence(found: Mechanics) -> str:
         f"{found.sites} sites, {found.bonds} bonds, zero modes beyond the {found.rigid_motions} rigid motions: "
         f"{found.zero_modes}{within}, states of self stress: {found.self_stresses}; {known}"
     )
-
-
-def picture(springs: Springs, found: Mechanics) -> Image.Image:
-    """The network with its softest mode as arrows; y points down, as in pixels."""
-    network = springs.network
-    low, high = network.sites.min(axis=0), network.sites.max(axis=0)
-    length = float(springs.lengths.mean()) if len(springs.bonds) else 1.0
-    span = high - low + 2.5 * length
-    scale = FINER * SIDE / span.max()
-    page = Image.new("RGB", tuple(int(side) for side in np.ceil(np.maximum(span * scale, 16 * FINER))), "white")
-    pen = ImageDraw.Draw(page)
-    places = (network.sites - low + 1.25 * length) * scale
-    unit = length * scale
-    thick = max(1, round(unit / 20))
-    for (first, _), vector in zip(network.bonds.tolist(), springs.vectors * scale, strict=True):
-        pen.line([tuple(places[first]), tuple(places[first] + vector)], fill=BOND, width=thick)
-    radius = max(1.0, unit / 14)
-    for (x, y), held in zip(places.tolist(), springs.pinned.tolist(), strict=True):
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=PINNED if held else SITE)
-    if len(found.modes):
-        mode = found.modes[0]
-        arrows = mode * (LONGEST_ARROW * unit / max(float(np.sqrt((mode**2).sum(axis=1)).max()), 1e-12))
-        for start, arrow in zip(places, arrows, strict=True):
-            draw_arrow(pen, start, arrow, thick)
-    return page.resize((max(page.width // FINER, 1), max(page.height // FINER, 1)), Image.Resampling.BOX)
-
-
-def draw_arrow(pen: ImageDraw.ImageDraw, start: np.ndarray, arrow: np.ndarray, thick: int) -> None:
-    """An arrow in px; one shorter than its own thickness is left out."""
-    length = float(np.hypot(*arrow))
-    if length < 2 * thick:
-        return
-    along = arrow / length
-    head = min(length / 2, 5 * thick)
-    neck, tip = start + arrow - along * head, start + arrow
-    aside = np.array([-along[1], along[0]]) * head / 2
-    pen.line([tuple(start), tuple(neck)], fill=ARROW, width=thick)
-    pen.polygon([tuple(tip), tuple(neck + aside), tuple(neck - aside)], fill=ARROW)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import Metric
 
-from ganforge.evaluation import reliability
+from ganforge.evaluation import read_networks, reliability
+from ganforge.evaluation.read_networks import ReadNetwork
 from ganforge.lattice import BASELINES, LATTICES, Network, find_dots, match_sites, read, score_bonds
 from ganforge.lattice.mechanics import zero_modes
 from ganforge.lattice.probability import Calibration
@@ -101,7 +102,9 @@ class NetworkMetrics(Metric):
         self.stage, self.name = "val", ""
         self.calibration: Calibration | None = None
         self.bonds = BondCounts(prefix="bond_")
-        self.of_each: dict[str, Tensor] | None = None  # of the networks of the last update
+        # Of the networks of the last update.
+        self.of_each: dict[str, Tensor] | None = None
+        self.details: list[ReadNetwork] = []
         self.probable = BondCounts(prefix="probable_")
         self.reliability = reliability.Reliability()
         # Networks, their sites, sites kept, and the shifts of these in px.
@@ -125,17 +128,20 @@ class NetworkMetrics(Metric):
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
         """generated: (B, 1, H, W) in [-1, 1]; batch["index"] says which networks of the data set they show."""
-        pictures, scores = from_unit(generated).cpu().numpy(), []
+        pictures, scores, self.details = from_unit(generated).cpu().numpy(), [], []
         for picture, index in zip(pictures[:, 0], batch["index"].tolist(), strict=True):
             true = dataset.network(index)
             found = read(picture, true.sites)
             self.bonds.update(true, found.bonds)
             scores.append(score_bonds(true.bonds, found.bonds).f1)
+            detail = ReadNetwork(true, found, None)
             if self._has_probabilities:
                 evidence, joined = reliability.gather(picture, true)
                 probabilities = self.calibration.probabilities(evidence)
                 self.reliability.update(probabilities, joined)
-                self.probable.update(true, evidence.pairs[probabilities >= 0.5])
+                detail = read_networks.of_pairs(true, evidence.pairs, probabilities)
+                self.probable.update(true, detail.found.bonds)
+            self.details.append(detail)
             same = np.array_equal(found.bonds, true.bonds) or zero_modes(found) == zero_modes(true)
             self.same_mechanics[NAMES.index(true.lattice)] += self.same_mechanics.new_tensor([1, same])
             match = match_sites(find_dots(picture), true.sites, SITE_RADIUS)

@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from ganforge.errors import require
+from ganforge.errors import UserError, require
 from ganforge.evaluation.partners import source_of
 from ganforge.files.folders import plain_name
 from ganforge.files.untrusted import LONGEST_KEY
@@ -32,7 +32,7 @@ Shown = Callable[[Tensor], dict[str, Tensor]]
 class Case:
     """A test picture. numbers: what it scores, what it is compared by first; bad: that, larger where it is worse.
 
-    pictures: uint8 (columns, 3, H, W); difference: uint8 (H, W), or None.
+    pictures: uint8 (columns, 3, H, W); difference: uint8 (H, W), or None. detail: of the metric, see `WorstCases`.
     """
 
     index: int
@@ -41,6 +41,7 @@ class Case:
     bad: float
     pictures: Tensor
     difference: Tensor | None
+    detail: Any = None
 
     @property
     def order(self) -> tuple[float, int]:
@@ -55,6 +56,9 @@ class WorstCases:
     `update`, NaN for those without one, of which the first compares, and `each`, number -> "min" or "max", what is
     better. `folder`/NAME_worst_1.png and so on: what the model shows of the picture (`Adversarial.panels`), its target,
     and the difference of result and target, or where there is no target of source and round trip.
+
+    A metric may have `details`, one for each picture of its last `update`: of the worst and of the first one
+    `detail.draw()`, a picture and what it shows in words, is written too, NAME_worst_1_detail.png.
     """
 
     def __init__(self, *, k: int, folder: Path, name: str):
@@ -93,7 +97,8 @@ class WorstCases:
             name = name_of(index) if name_of else f"picture {index}"
             numbers = {name: values[row] for name, values in scores.items() if math.isfinite(values[row])}
             own = None if difference is None else difference[at]
-            case = Case(index, name[:LONGEST_KEY], numbers, sign * scores[self.measure][row], panels[at], own)
+            detail = metric.details[row] if getattr(metric, "details", None) else None
+            case = Case(index, name[:LONGEST_KEY], numbers, sign * scores[self.measure][row], panels[at], own, detail)
             self._keep([case])
 
     def _keep(self, cases: Iterable[Case]) -> None:
@@ -138,23 +143,39 @@ class WorstCases:
         largest = max(1, *(int(level) for level in levels)) / 255 if levels else None
         groups = {"worst": self.worst, "first": self.first}
         self._write(groups, largest or 1.0)
+        details = {group: self._write_detail(group, cases[0]) for group, cases in groups.items() if cases}
         return {
             "folder": str(self.folder), "measure": self.measure, "better": self.better, "columns": list(self.columns),
             "difference": self.compared if levels else None, "largest_difference": largest,
-            **{group: [self._said(group, place, case) for place, case in enumerate(cases, 1)]
+            **{group: [self._said(group, place, case) | (details[group] if place == 1 else {})
+                       for place, case in enumerate(cases, 1)]
                for group, cases in groups.items()},
         }  # fmt: skip
 
-    def _file(self, group: str, place: int) -> str:
-        return plain_name(f"{self.name}_{group}_{place}.png")
+    def _file(self, group: str, place: int, end: str = "") -> str:
+        return plain_name(f"{self.name}_{group}_{place}{end}.png")
 
     def _said(self, group: str, place: int, case: Case) -> dict[str, Any]:
         return {"picture": self._file(group, place), "name": case.name, "index": case.index, **case.numbers}
 
+    def _write_detail(self, group: str, case: Case) -> dict[str, str]:
+        """Write what the metric draws of a case, on rank 0, and say where it is and what it shows."""
+        if case.detail is None:
+            return {}
+        try:
+            drawn, says = case.detail.draw()
+        except UserError as error:
+            print(f"{self.name}, {case.name}: not drawn in detail ({error})")
+            return {}
+        file = self._file(group, 1, "_detail")
+        if rank_zero_only.rank == 0:
+            drawn.save(self.folder / file)
+        return {"detail_picture": file, "detail": says}
+
     @rank_zero_only
     def _write(self, groups: dict[str, list[Case]], largest: float) -> None:
         for old in self.folder.glob("*.png"):  # of more cases
-            if re.fullmatch(rf"{re.escape(self.name)}_(worst|first)_\d+\.png", old.name):
+            if re.fullmatch(rf"{re.escape(self.name)}_(worst|first)_\d+(_detail)?\.png", old.name):
                 old.unlink(missing_ok=True)
         for group, cases in groups.items():
             for place, case in enumerate(cases, 1):

@@ -22,6 +22,7 @@ MOST_PIXELS = 64_000_000
 TEST_PICTURES = "samples/test"  # where a run writes those of its test
 MOST_SETS, MOST_CASES = 8, 64  # test sets, and pictures of each that are shown
 FEW_CASES = 3  # of one of many runs
+LONGEST_DETAIL = 400  # letters
 KINDS = {"PNG": "image/png", "GIF": "image/gif", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
@@ -72,20 +73,25 @@ def _groups(run: Run, name: str, said: dict[str, Any], small: bool) -> list[dict
         cases = [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
         shown = cases[: (FEW_CASES if kind == "worst" else 0) if small else MOST_CASES]
         if shown:
-            pictures = [_case(run, case, place, small) for place, case in enumerate(shown, 1)]
+            pictures = [picture for place, case in enumerate(shown, 1) for picture in _case(run, case, place, small)]
             groups.append({"title": title, "note": note, "pictures": pictures})
     return groups
 
 
-def _case(run: Run, case: dict[str, Any], place: int, small: bool) -> dict[str, Any]:
-    """A translation, under what it is called and what it scores."""
+def _case(run: Run, case: dict[str, Any], place: int, small: bool) -> list[dict[str, Any]]:
+    """A translation, under what it is called and what it scores, and where there is one the picture of its detail."""
     numbers = [f"{shortened(name)} {value:.4g}" for name, value in case.items() if is_number(value) and name != "index"]
-    caption = f"{shortened(case.get('name'))}: {', '.join(numbers[:MOST_SETS])}"
-    file = case.get("picture")
+    captions = {"picture": f"{shortened(case.get('name'))}: {', '.join(numbers[:MOST_SETS])}"}
+    if "detail_picture" in case and not small:
+        captions["detail_picture"] = f"{shortened(case.get('name'))}: {shortened(case.get('detail'), LONGEST_DETAIL)}"
+    return [_framed_case(run, case.get(key), caption, f"{place}.", small) for key, caption in captions.items()]
+
+
+def _framed_case(run: Run, file: Any, caption: str, name: str, small: bool) -> dict[str, Any]:
     if not isinstance(file, str) or not re.fullmatch(r"[\w-]{1,100}\.png", file, re.ASCII):
         return {"error": f"{caption}: {shortened(file)} is no picture of the test"}
     framed = _framed(run, f"{TEST_PICTURES}/{file}", caption, 900, small, reduce=1400)
-    return framed if framed["error"] else {**framed, "name": f"{place}."}
+    return framed if framed["error"] else {**framed, "name": name}
 
 
 def thumbnail(run: Run) -> dict[str, Any] | None:
