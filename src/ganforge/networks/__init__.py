@@ -1,5 +1,6 @@
 """Networks: nn.Module only, no losses, no Lightning. A checkpoint may name these, and nothing else."""
 
+from ganforge.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from ganforge.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.networks.multiscale import MultiScalePatchGAN
@@ -11,6 +12,8 @@ from ganforge.networks.stargan import StarGANCritic, StarGANGenerator
 from ganforge.networks.unet import UNet
 
 __all__ = [
+    "BigGANDiscriminator",
+    "BigGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "MLPDiscriminator",
