@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from conftest import Rows, TinyImages, overrides_for
+from conftest import Rows, TinyImages
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.files.tensor_files import _Uninitialized

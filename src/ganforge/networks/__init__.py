@@ -6,6 +6,7 @@ from ganforge.networks.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.networks.multiscale import MultiScalePatchGAN
 from ganforge.networks.patchgan import PatchGAN
 from ganforge.networks.progan import ProGANDiscriminator, ProGANGenerator
+from ganforge.networks.projected import ProjectedDiscriminator
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.networks.resnet import ResNetGenerator
 from ganforge.networks.stargan import StarGANCritic, StarGANGenerator
@@ -22,6 +23,7 @@ __all__ = [
     "PatchGAN",
     "ProGANDiscriminator",
     "ProGANGenerator",
+    "ProjectedDiscriminator",
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetGenerator",
