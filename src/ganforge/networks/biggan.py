@@ -115,7 +115,7 @@ class BigGANDiscriminator(nn.Module):
         spectral_norm: bool = True,
     ):
         super().__init__()
-        start, n = doublings(size)
+        _, n = doublings(size)
         coarse_to_fine = [min(16, 2**block) for block in range(n, -1, -1)]
         widths = _widths("discriminator", base_channels, multiples, coarse_to_fine)[::-1]
         _check_classes("discriminator", n_classes)

@@ -1,4 +1,4 @@
-"""The projected discriminator: small critics on the features of a network that has learnt to see, and is not trained."""
+"""The projected discriminator: small critics on the features of a network that has learnt to see and is not trained."""
 
 import hashlib
 from pathlib import Path
@@ -33,6 +33,9 @@ class ProjectedDiscriminator(nn.Module):
     px a side at which features are computed (224 in the paper, where time is of no matter); None for that of the
     pictures, or 64. base_channels: of the finest mixture (64 in the paper). n_classes: critics are told the class, by
     projection. Raises UserError for a file that is missing or anything else.
+
+    Distances on features of the same network (fd/squeezenet, kd/squeezenet) flatter what was trained with it: let
+    another one judge.
     """
 
     def __init__(
