@@ -102,9 +102,8 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
     [f"{group}={name}" for group in ("trainer", "evaluation", "callbacks", "logger") for name in CHOICES[group]],
 )
 def test_every_other_choice_composes_and_trains(configured, folders, tmp_path, override, monkeypatch):
-    if override in ("trainer=gpu", "trainer=ddp"):
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU on this machine")
+    if override in ("trainer=gpu", "trainer=ddp") and not torch.cuda.is_available():
+        pytest.skip("no GPU on this machine")
     monkeypatch.setenv("WANDB_MODE", "offline")
     offline = ["logger.wandb.mode=offline"] if override == "logger=wandb" else []
     small = [setting for setting in overrides_for("pairs", folders) if not setting.startswith("evaluation=")]
