@@ -93,7 +93,7 @@ class ProjectedDiscriminator(nn.Module):
         maps = self._features(images).maps((images + 1) * 127.5, least=self.resolution)
         projected, coarser = [], None
         for depth in reversed(range(len(_DEPTHS))):
-            x = functional.conv2d(maps[_DEPTHS[depth]] / _SCALES[depth], getattr(self, f"mix_{depth}"))
+            x = functional.conv2d(maps[_DEPTHS[depth]], getattr(self, f"mix_{depth}") / _SCALES[depth])
             if coarser is not None:
                 enlarged = functional.interpolate(coarser, x.shape[2:], mode="bilinear", align_corners=False)
                 x = (x + enlarged) / 2**0.5
