@@ -17,6 +17,7 @@ from ganforge.game.schedules import ConstantThenLinear
 from ganforge.networks import BigGANDiscriminator, BigGANGenerator
 from ganforge.networks.attention import SelfAttention
 from ganforge.networks.biggan import ConditionalNorm
+from ganforge.runs import generators
 from ganforge.systems import ConditionalGAN, LatentGAN
 
 SMALL = {"size": 16, "base_channels": 4, "multiples": [2, 2, 1]}
@@ -163,7 +164,7 @@ def test_steps_equal_a_plain_pytorch_loop(fit, n_classes):
             torch.testing.assert_close(value, other, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_pictures_without_classes(configured, folders):
+def test_pictures_without_classes(configured, folders, tmp_path):
     flat = folders / "image_folder/plain"
     small = ["model=biggan", "data=image_folder", f"data.root={flat}", "data.size=32", "data.batch_size=4"]
     small += ["data.n_val=4", "data.n_test=4", "evaluation=pixels", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
@@ -172,6 +173,8 @@ def test_pictures_without_classes(configured, folders):
         run(configured(small))
     results = run(configured([*small, "model._target_=ganforge.systems.LatentGAN"]))
     assert results > 0
+    drawn = generators.load_generator(tmp_path / "run").network(torch.randn(2, 120))
+    assert drawn.shape == (2, 3, 32, 32) and drawn.isfinite().all()
 
 
 @pytest.mark.parametrize(
