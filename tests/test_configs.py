@@ -4,12 +4,14 @@ import json
 
 import hydra
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.commands.extract import train
 from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.networks.squeezenet import SqueezeNet
 from ganforge.networks.unet import unet_depth
 from test_fidelity import random_inception
 
@@ -86,6 +88,9 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
         *(["data.classes=null"] if data == "image_folder" else []),  # and of other classes
         *([f"data.root={folders / 'bands'}"] if recipe.get("data", {}).get("layout") in ("folders", "bands") else []),
     ]
+    if chosen.get("override /model/discriminator") == "projected":
+        torch.save(SqueezeNet(bgr=False).state_dict(), folders / "squeezenet.pth")
+        small += [f"model.discriminator.weights={folders / 'squeezenet.pth'}"]
     if "attributes" in recipe.get("data", {}):
         small += [f"data.root={folders / 'faces'}", f"data.table={folders / 'faces' / 'attributes.txt'}"]
     run(configured([f"experiment={experiment}", *small]))
@@ -97,11 +102,8 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
     [f"{group}={name}" for group in ("trainer", "evaluation", "callbacks", "logger") for name in CHOICES[group]],
 )
 def test_every_other_choice_composes_and_trains(configured, folders, tmp_path, override, monkeypatch):
-    if override in ("trainer=gpu", "trainer=ddp"):
-        import torch
-
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU on this machine")
+    if override in ("trainer=gpu", "trainer=ddp") and not torch.cuda.is_available():
+        pytest.skip("no GPU on this machine")
     monkeypatch.setenv("WANDB_MODE", "offline")
     offline = ["logger.wandb.mode=offline"] if override == "logger=wandb" else []
     small = [setting for setting in overrides_for("pairs", folders) if not setting.startswith("evaluation=")]

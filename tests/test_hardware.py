@@ -1,5 +1,6 @@
 """Hardware as a choice, precision, and what happens where numbers are none."""
 
+import copy
 import math
 import os
 from functools import partial
@@ -8,6 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import distributed
 
 from conftest import Rows, TinyPairs
 from ganforge.errors import UserError
@@ -254,3 +256,16 @@ def test_a_discriminator_update_is_left_out_before_the_generator_s_backward(fit)
 def test_what_happens_to_numbers_that_are_none_is_one_of_two():
     with pytest.raises(UserError, match=r"model\.on_nonfinite=ignore: choose one of stop, skip"):
         pix2pix(on_nonfinite="ignore")
+
+
+@pytest.mark.parametrize("affine", [True, False])  # False: of norms whose gain and bias depend on the class
+def test_synchronized_norms_of_one_process_are_batch_norms(tmp_path, affine):
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        torch.manual_seed(0)
+        plain, x = torch.nn.BatchNorm2d(3, affine=affine), torch.randn(4, 3, 5, 5)
+        synchronized = SynchronizedNorms().apply(copy.deepcopy(plain))
+        torch.testing.assert_close(synchronized(x), plain(x))
+        torch.testing.assert_close(synchronized.running_var, plain.running_var)
+    finally:
+        distributed.destroy_process_group()

@@ -33,12 +33,13 @@ def test_dcgan_has_the_published_parameters():
 
 
 @pytest.mark.parametrize("size", [8, 14, 28, 32, 64, 128])
-@pytest.mark.parametrize("options", [{}, {"kernel_size": 5, "refine": True}, {"hidden": 16}])
+@pytest.mark.parametrize(
+    "options", [{}, {"kernel_size": 5, "refine": True}, {"hidden": 16}, {"upsample": "nearest"}, {"upsample": "blur"}]
+)
 def test_shapes(size, options):
     generator = DCGANGenerator(latent_dim=5, out_channels=3, size=size, base_channels=2, **options)
-    discriminator = DCGANDiscriminator(
-        in_channels=3, size=size, base_channels=2, **{k: v for k, v in options.items() if k != "refine"}
-    )
+    shared = {name: value for name, value in options.items() if name not in ("refine", "upsample")}
+    discriminator = DCGANDiscriminator(in_channels=3, size=size, base_channels=2, **shared)
     images = generator(torch.randn(3, 5))
     assert images.shape == (3, 3, size, size)
     assert images.abs().max() <= 1
@@ -56,6 +57,11 @@ def test_the_28_px_variant_starts_with_7x7x256():
             assert layer.kernel_size == (5, 5)
     generator(torch.randn(2, 100))
     assert shapes == [(128, 7, 7), (64, 14, 14), (1, 28, 28)]
+
+
+def test_an_upsampling_that_is_not_known():
+    with pytest.raises(UserError, match=r"model\.generator\.upsample=cubic: choose one of transposed, nearest, blur"):
+        DCGANGenerator(latent_dim=5, out_channels=1, size=16, upsample="cubic")
 
 
 @pytest.mark.parametrize(("size", "near"), [(30, 28), (100, 112), (200, 224)])

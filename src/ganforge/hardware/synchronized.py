@@ -28,8 +28,9 @@ class _Synchronized(nn.modules.batchnorm._BatchNorm):
                 self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
                 self.running_var.lerp_((var * count / (count - 1)).to(self.running_var), self.momentum)
         shape = [1, -1, *[1] * (x.ndim - 2)]
-        scale = self.weight * (var + self.eps).rsqrt()
-        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(inputs.dtype)
+        scale = (var + self.eps).rsqrt() if self.weight is None else self.weight * (var + self.eps).rsqrt()
+        shift = -mean * scale if self.bias is None else self.bias - mean * scale
+        return (x * scale.view(shape) + shift.view(shape)).to(inputs.dtype)
 
 
 class SynchronizedBatchNorm1d(_Synchronized, nn.BatchNorm1d):

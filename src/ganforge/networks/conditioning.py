@@ -58,10 +58,11 @@ class Head(nn.Module):
         return logits.squeeze(1) if logits.shape[1] == 1 else logits
 
     @staticmethod
-    def normalize(network: nn.Module) -> None:
-        """Spectral norm (Miyato et al. 2018) on every convolution, linear layer and embedding, in place."""
+    def normalize(network: nn.Module, *kinds: type[nn.Module]) -> None:
+        """Spectral norm (Miyato et al. 2018) on every layer of these kinds, in place; of none on every convolution,
+        linear layer and embedding."""
         for module in list(network.modules()):
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+            if isinstance(module, kinds or (nn.Conv2d, nn.Linear, nn.Embedding)):
                 spectral_norm(module)
 
 

@@ -83,12 +83,12 @@ class SqueezeNet(nn.Module):
         features = maps.mean(dim=(2, 3)) / (_SCALE if self.bgr else 1.0)
         return features, F.relu(self.classifier(maps)).mean(dim=(2, 3))
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor, least: int = _LEAST) -> list[Tensor]:
         """Its features in seven depths, (B, C, h, w) with the channels of WIDTHS, of (B, 1 or 3, H, W) in [0, 255].
 
-        At the pictures' own size; sides below 64 px are enlarged to it. Differentiable.
+        At the pictures' own size; sides below `least` px are enlarged to it. Differentiable.
         """
-        x = self._normalized(images, tuple(max(side, _LEAST) for side in images.shape[2:]))
+        x = self._normalized(images, tuple(max(side, least) for side in images.shape[2:]))
         found = []
         for place, layer in enumerate(self.features):
             x = layer(x)

@@ -161,6 +161,7 @@ def _meaning(card: dict[str, Any]) -> dict[str, Any]:
     config = card["config"]
     flat = flatten({name: config.get(name) for name in ("model", "data", "evaluation")})
     where = ("data.root", "data.num_workers", "data.n_classes", "data.cache_bytes", "data.cache_dir")
+    where = (*where, "model.discriminator.weights")  # of which the checkpoint has a checksum
     run_dir = str(config.get("run_dir"))
     flat = {
         key: value.replace(run_dir, "RUN") if isinstance(value, str) else value

@@ -85,12 +85,13 @@ class LatentGAN(TwoPlayers):
         return self.input_noise(images, self.progress, real) if self.input_noise.std else images
 
     def real_logit(self, images: Tensor, label: Tensor | None = None) -> Tensor:
-        """The discriminator's logits (B,) for "real", float32."""
+        """The discriminator's logits (B,) for "real", float32; (B, places) of one that judges places."""
         return self.discriminator(images, label).float()
 
     def logits_shape(self, pictures: int, classes: int) -> tuple[int, ...]:
         """What the discriminator must return for so many pictures of data with so many classes."""
-        return (pictures,)
+        places = getattr(self.discriminator, "places", None)
+        return (pictures,) if places is None else (pictures, places)
 
     def d_losses(self, batch: Batch, images: Images) -> Terms:
         self._compared = (images["fake"], batch["image"])
