@@ -32,6 +32,7 @@ def of_run(run: Run, small: bool = False) -> dict[str, Any]:
         "results": _results(run),
         "translations": pictures.of_test(run, small),
         "pictures": pictures.of_run(run, small),
+        "latent space": [] if small else pictures.of_latent(run),
         "curves": figures.panels(run, small),
         "settings": _settings(run),
         "environment": {name.replace("_", " "): value for name, value in environment(run).items()},

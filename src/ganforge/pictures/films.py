@@ -1,0 +1,54 @@
+"""Films: a GIF always, and an MP4 where ffmpeg is installed."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.files.folders import replace
+from ganforge.files.untrusted import first_line
+from ganforge.pictures.grids import animate, square
+
+SECONDS = 0.05  # a frame
+_LEAST = 256  # px a side: smaller frames are enlarged by repeating pixels
+
+
+def frame(pictures: Tensor) -> np.ndarray:
+    """One or more pictures (B, C, H, W) in [-1, 1] as a frame, uint8 (h, w, 3), about square, of even sides."""
+    page = square(pictures).expand(3, -1, -1)
+    factor = max(1, _LEAST // max(page.shape[1:]))
+    page = page.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    page = torch.nn.functional.pad(page[None], (0, page.shape[2] % 2, 0, page.shape[1] % 2), mode="replicate")[0]
+    return (page * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def write(frames: Sequence[np.ndarray], path: Path) -> list[Path]:
+    """Write frames, as `frame` makes them and of one size, to `path` (.gif) and where ffmpeg is, to .mp4 beside it.
+
+    Returns what was written. That there is no MP4, and why, is printed.
+    """
+    animate(list(frames), path, SECONDS, last=SECONDS)
+    film, ffmpeg = path.with_suffix(".mp4"), shutil.which("ffmpeg")
+    if ffmpeg is None:
+        print(f"no ffmpeg is installed, so {film.name} is left out; {path.name} shows the same")
+        return [path]
+    height, width = frames[0].shape[:2]
+    command = [
+        ffmpeg, "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}",
+        "-r", f"{1 / SECONDS:g}", "-i", "-", "-pix_fmt", "yuv420p",
+        "-movflags", "+frag_keyframe+empty_moov", "-f", "mp4", "-",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, input=np.stack(frames).tobytes(), capture_output=True, check=True)
+        with replace(film) as file:
+            file.write(done.stdout)
+    except (subprocess.CalledProcessError, OSError) as error:
+        said = getattr(error, "stderr", None) or b""
+        reason = first_line(ValueError(said.decode(errors="replace"))) if said.strip() else first_line(error)
+        print(f"ffmpeg could not write {film.name} ({reason}); {path.name} shows the same")
+        return [path]
+    return [path, film]
