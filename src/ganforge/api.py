@@ -134,7 +134,7 @@ class Run:
         *_, result = arithmetic.calculated(self._sampler, terms, truncation, seed)
         return interpolate.drawn(self._sampler, result[None], class_name)[0]
 
-    def directions(self, count: int = 8, *, class_name: str | None = None, seed: int = 0) -> Directions:
+    def directions(self, count: int | None = None, *, class_name: str | None = None, seed: int = 0) -> Directions:
         """Those of `ganforge directions`: vectors to be added to latents, and the share of variance of each."""
         from ganforge.commands import latent_directions
 

@@ -46,13 +46,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="calculate with the pictures of a trained model",
         description="Add and subtract the mean latents of groups of pictures that `ganforge sample` numbered: "
         "arithmetic.png shows each group, its mean and the result. For example: ganforge arithmetic RUN 'smiling - "
-        "plain + other' smiling=3,7,12 plain=4,5,20 other=9,11,13; or by numbers alone: '3,7 - 4,5 + 9'.",
+        "plain + other' --groups smiling=3,7,12 plain=4,5,20 other=9,11,13; or by numbers alone: '3,7 - 4,5 + 9'.",
     )
     run_argument(calculation)
     calculation.add_argument("formula", metavar="FORMULA", help="names of groups or picture numbers, with + and -")
-    calculation.add_argument("groups", nargs="*", metavar="NAME=I,J,...", help="the picture numbers of a group")
     calculation.add_argument(
-        "--groups", dest="groups_file", metavar="FILE", help='groups as JSON: {"smiling": [3, 7, 12], ...}'
+        "--groups",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=I,J,...",
+        help='the picture numbers of each group, or a JSON file of them: {"smiling": [3, 7, 12], ...}',
     )
     calculation.add_argument(
         "--class", dest="class_name", metavar="NAME", help="of a conditional model; else the first"
@@ -93,7 +97,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "with the share of the variance that each explains.",
     )
     run_argument(moved)
-    moved.add_argument("--count", type=int, default=8, metavar="N", help="default %(default)s")
+    moved.add_argument("--count", type=int, metavar="N", help="default: 8")
     moved.add_argument(
         "--strength", type=float, default=3.0, metavar="S", help="in standard deviations (default %(default)s)"
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from ganforge.commands.interpolate import one_class
 from ganforge.commands.latent_files import numbers, targets
 from ganforge.commands.sample import check_truncation, draw, load_sampler
-from ganforge.errors import UserError, require
+from ganforge.errors import require
 from ganforge.files import untrusted
 from ganforge.game.latents import combined, latents, mean_latent
 from ganforge.pictures.grids import save, table
@@ -24,10 +24,9 @@ Term = tuple[int, str, list[int]]  # its sign, what it is called, the numbers of
 def arithmetic(
     checkpoint: str | Path,
     formula: str,
-    groups: Sequence[str] = (),
     output: str | Path | None = None,
     *,
-    groups_file: str | Path | None = None,
+    groups: Sequence[str] = (),
     class_name: str | None = None,
     truncation: float = 1.0,
     seed: int = 0,
@@ -36,13 +35,15 @@ def arithmetic(
     """Draw the sum of the mean latents of groups of images, such as "smiling - plain + other", on one sheet.
 
     formula: names of groups, or picture numbers (as `sample` writes them) such as "3,5 - 1,2 + 4". groups: what the
-    names mean, "smiling=3,5" each; groups_file: the same as JSON, {"smiling": [3, 5], ...}. Writes arithmetic.png into
-    `output` (None: the folder latent of the run): a column a group with its images above the image of their mean, and
-    the result in the last one. For the lengths of latents see `combined`. Raises UserError for what is not there.
+    names mean, "smiling=3,5" each, or a JSON file, {"smiling": [3, 5], ...}. Writes arithmetic.png into `output` (None:
+    the folder latent of the run): a column a group with its images above the image of their mean, and the result in
+    the last one. For the lengths of latents see `combined`. Raises UserError for what is not there.
     """
     generator = load_sampler(checkpoint)
-    known = {} if groups_file is None else read_groups(Path(groups_file))
-    terms = parse(formula, known | dict(map(_group, groups)))
+    known: dict[str, list[int]] = {}
+    for text in groups:
+        known |= _group(text) if "=" in text else read_groups(Path(text))
+    terms = parse(formula, known)
     label = one_class(generator, class_name)
     members, means, result = calculated(generator, terms, truncation, seed)
     (sheet,) = targets(generator, output, ["arithmetic.png"], overwrite)
@@ -75,7 +76,7 @@ def parse(formula: str, groups: Mapping[str, Sequence[int]]) -> list[Term]:
     for sign, text in re.findall(rf"([+-]?)\s*({name})", formula):
         if not text[0].isdecimal():
             known = ", ".join(groups) or "none is given"
-            require(text in groups, f"{said}: {text} is no group ({known}); add {text}=NUMBERS, such as {text}=3,7,12")
+            require(text in groups, f"{said}: {text} is no group ({known}); add --groups {text}=3,7,12, its numbers")
         members = numbers(text, said) if text[0].isdecimal() else list(groups[text])
         require(
             len(members) <= MOST_MEMBERS, f"{said}: {text:.40} has more than {MOST_MEMBERS} pictures; leave some out"
@@ -102,11 +103,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15
 
 
-def _group(text: str) -> tuple[str, list[int]]:
-    name, separator, members = text.partition("=")
-    if not separator or not name.isidentifier():
-        raise UserError(f"{text}: a name, = and picture numbers are expected, such as smiling=3,7,12")
-    return name, numbers(members, text)
+def _group(text: str) -> dict[str, list[int]]:
+    name, _, members = text.partition("=")
+    require(name.isidentifier(), f"--groups {text}: a name, = and picture numbers are expected, as in smiling=3,7,12")
+    return {name: numbers(members, f"--groups {text}")}
 
 
 def _sheet(drawn: Tensor, terms: Sequence[Term]) -> Tensor:

@@ -39,7 +39,7 @@ def directions(
     checkpoint: str | Path,
     output: str | Path | None = None,
     *,
-    count: int = 8,
+    count: int | None = None,
     strength: float = 3.0,
     picture: int = 0,
     class_name: str | None = None,
@@ -55,7 +55,7 @@ def directions(
     require(0 < strength <= 100, f"--strength {strength}: above 0 and at most 100 standard deviations")
     require(picture >= 0 and seed >= 0, f"--picture {picture} --seed {seed}: 0 or more")
     label = one_class(generator, class_name)
-    _check(generator, count)
+    count = _checked(generator, count)
     sheet, numbers, film = targets(
         generator, output, ["directions.png", "directions.json"], overwrite, films=["directions"]
     )
@@ -90,15 +90,15 @@ def directions(
 
 
 @torch.no_grad()
-def find(generator: Generator, count: int, *, class_name: str | None = None, seed: int = 0) -> Directions:
+def find(generator: Generator, count: int | None = None, *, class_name: str | None = None, seed: int = 0) -> Directions:
     """Principal components of the first layer's activations, brought back to latents by regression (Härkönen et al.
     2020, section 2.2), of 1,024 latents, or four times as many as they have dimensions. The signs are such that the
-    largest value of each is positive.
+    largest value of each is positive. count: None for 8, or as many as the latents have dimensions.
 
     The first layer's activations are what the first convolution is given, or of a network without one the second linear
     layer.
     """
-    _check(generator, count)
+    count = _checked(generator, count)
     network, dim = generator.network, generator.network.latent_dim
     label = one_class(generator, class_name)
     device = next(network.parameters()).device
@@ -130,12 +130,14 @@ def find(generator: Generator, count: int, *, class_name: str | None = None, see
     return Directions(found.numpy(), (values / total).float().numpy())
 
 
-def _check(generator: Generator, count: int) -> None:
+def _checked(generator: Generator, count: int | None) -> int:
     most = min(MOST, generator.network.latent_dim)
+    count = min(8, most) if count is None else count
     require(
         isinstance(count, int) and 1 <= count <= most,
         f"--count {count}: 1 to {most}, since the latents have {generator.network.latent_dim} dimensions",
     )
+    return count
 
 
 class _Enough(Exception):

@@ -18,7 +18,8 @@ from ganforge.data.decoded import Fit
 from ganforge.errors import require
 from ganforge.files.folders import replace
 from ganforge.game.latents import latents
-from ganforge.networks.perceptual import read_distance
+from ganforge.networks.perceptual import PerceptualDistance, read_heads
+from ganforge.networks.squeezenet import read_squeezenet
 from ganforge.pictures import images
 from ganforge.pictures.grids import save, table
 from ganforge.runs.generators import Generator
@@ -143,7 +144,9 @@ def distance_of(generator: Generator, weights: str | Path | None, heads: str | P
     formula = "LPIPS's formula on SqueezeNet's features, " + (
         "its channels alike" if heads is None else "LPIPS's heads"
     )
-    return read_distance(weights, heads, "").to(device), f"{formula}, weights {weights}"
+    network = read_squeezenet(Path(weights).expanduser(), "--weights")
+    found = PerceptualDistance(network, None if heads is None else read_heads(Path(heads), f"--heads {heads}"))
+    return found.to(device), f"{formula}, weights {weights}"
 
 
 def fit_of(generator: Generator) -> Fit:

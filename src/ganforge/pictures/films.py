@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,15 +38,15 @@ def write(frames: Sequence[np.ndarray], path: Path) -> list[Path]:
         print(f"no ffmpeg is installed, so {film.name} is left out; {path.name} shows the same")
         return [path]
     height, width = frames[0].shape[:2]
-    command = [
-        ffmpeg, "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}",
-        "-r", f"{1 / SECONDS:g}", "-i", "-", "-pix_fmt", "yuv420p",
-        "-movflags", "+frag_keyframe+empty_moov", "-f", "mp4", "-",
-    ]  # fmt: skip
+    said = ["-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{1 / SECONDS:g}"]
+    said += ["-i", "-", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]  # what browsers and players show
     try:
-        done = subprocess.run(command, input=np.stack(frames).tobytes(), capture_output=True, check=True)
-        with replace(film) as file:
-            file.write(done.stdout)
+        with tempfile.TemporaryDirectory(prefix="ganforge-") as temporary:
+            written = Path(temporary) / "film.mp4"
+            command = [ffmpeg, *said, str(written)]
+            subprocess.run(command, input=np.stack(frames).tobytes(), capture_output=True, check=True)
+            with replace(film) as file:
+                file.write(written.read_bytes())
     except (subprocess.CalledProcessError, OSError) as error:
         said = getattr(error, "stderr", None) or b""
         reason = first_line(ValueError(said.decode(errors="replace"))) if said.strip() else first_line(error)
