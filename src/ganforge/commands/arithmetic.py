@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganforge.commands.interpolate import one_class
+from ganforge.commands.interpolate import one_class, shown
 from ganforge.commands.latent_files import numbers, targets
-from ganforge.commands.sample import check_truncation, draw, load_sampler
+from ganforge.commands.sample import check_truncation, load_sampler
 from ganforge.errors import require
 from ganforge.files import untrusted
 from ganforge.game.latents import combined, latents, mean_latent
@@ -48,8 +48,7 @@ def arithmetic(
     members, means, result = calculated(generator, terms, truncation, seed)
     (sheet,) = targets(generator, output, ["arithmetic.png"], overwrite)
     z = torch.cat([*members, means, result[None]])
-    drawn = draw(generator, z, None if label is None else label.expand(len(z)))
-    save(_sheet(drawn, terms), sheet)
+    save(_sheet(shown(generator, z, label, len(terms) ** 2), terms), sheet)
     print(f"{formula.strip()} of the images of seed {seed}: {sheet}")
     return [sheet]
 

@@ -1,6 +1,8 @@
 """Walks between the pictures of a trained generator, as a sheet and a film."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +10,16 @@ import torch
 from torch import Tensor
 
 from ganforge.commands.latent_files import numbers, targets
-from ganforge.commands.sample import check_truncation, class_labels, draw, load_sampler
+from ganforge.commands.sample import CHUNK, check_truncation, class_labels, draw, load_sampler
 from ganforge.errors import require
 from ganforge.game.latents import latents, slerp
 from ganforge.pictures import films, images
-from ganforge.pictures.grids import MOST_CLASSES, rows, save, table
+from ganforge.pictures.grids import MOST_CLASSES, reduced, save, table
 from ganforge.runs.generators import Generator
 
 FRAMES = 24  # of the film from one picture to the next, at least
-MOST_KEYS, MOST_STEPS = 64, 64
+MOST_KEYS, MOST_STEPS = 32, 32
+PAGE = 512  # px that pictures beside each other in a film have, about
 
 
 def interpolate(
@@ -32,9 +35,9 @@ def interpolate(
 ) -> list[Path]:
     """Walk between the latents of some images (numbers as `sample` writes them, or "0,5,7"), on a sphere (see `slerp`).
 
-    Writes walk.png, a row of `steps` images from each to the next, and the film walk.gif (walk.mp4), which returns to
-    the start, into `output`; None: the folder latent of the run. Of a conditional generator without class_name all
-    classes walk beside each other: a row of the sheet for each. truncation: see `latents`.
+    Writes walk.png, a row of images from each to the next in `steps` steps, and the film walk.gif (walk.mp4), which
+    returns to the start, into `output`; None: the folder latent of the run. Of a conditional generator without
+    class_name all classes walk beside each other: a row of the sheet for each. truncation: see `latents`.
     """
     if isinstance(walk, str):
         walk = numbers(walk, f"--walk {walk}")
@@ -43,16 +46,19 @@ def interpolate(
     keys = _keys(generator, walk, steps, truncation, seed)
     sheet, film = targets(generator, output, ["walk.png"], overwrite, films=["walk"])
     finer = -(-FRAMES // steps)
-    pictures = torch.stack([_drawn(generator, _path(keys, steps * finer, back=True), label) for label in labels])
+    pictures = torch.stack(
+        [shown(generator, _path(keys, steps * finer, back=True), label, len(labels)) for label in labels]
+    )
     n = (len(keys) - 1) * steps  # from the first to the last, which the film passes on its way back
     seen = pictures[:, ::finer][:, : n + 1]
     names = _said_of(generator, class_name)
     if len(labels) > 1:
-        said = [f"{walk[place // steps]}" if place % steps == 0 else "" for place in range(n + 1)]
-        save(table(seen, said, names), sheet)
+        above = [f"{walk[place // steps]}" if place % steps == 0 else "" for place in range(n + 1)]
+        save(table(seen, above, names), sheet)
     else:
-        legs = torch.stack([seen[0, leg * steps : (leg + 1) * steps + 1] for leg in range(len(keys) - 1)], dim=1)
-        save(rows(list(legs)), sheet)
+        legs = [seen[0, leg * steps : (leg + 1) * steps + 1] for leg in range(len(keys) - 1)]
+        names_of = [f"{start} to {end}" for start, end in pairwise(walk)]
+        save(table(torch.stack(legs), [""] * (steps + 1), names_of), sheet)
     written = [sheet, *films.write([films.frame(moment) for moment in pictures.transpose(0, 1)], film)]
     said = f", {f'class {class_name}' if class_name is not None else 'each class'}" if names else ""
     print(f"images {', '.join(map(str, walk))} of seed {seed}{said}: " + ", ".join(map(str, written)))
@@ -69,7 +75,8 @@ def drawn(generator: Generator, z: Tensor | np.ndarray, class_name: str | None) 
     z = torch.as_tensor(z, dtype=torch.float32)
     dim = generator.network.latent_dim
     require(z.ndim == 2 and z.shape[1] == dim, f"latents {list(z.shape)}: this model takes (n, {dim})")
-    pictures = _drawn(generator, z, one_class(generator, class_name))
+    label = one_class(generator, class_name)
+    pictures = draw(generator, z, None if label is None else label.expand(len(z)))
     return np.stack([images.from_unit(picture.numpy()) for picture in pictures])
 
 
@@ -120,5 +127,11 @@ def _path(keys: Tensor, steps: int, back: bool) -> Tensor:
     return torch.cat(legs if back else [*legs, keys[-1:]])
 
 
-def _drawn(generator: Generator, z: Tensor, label: Tensor | None) -> Tensor:
-    return draw(generator, z, None if label is None else label.expand(len(z)))
+def shown(generator: Generator, z: Tensor, label: Tensor | None, n: int) -> Tensor:
+    """Images (B, C, H, W) in [-1, 1] of latents (B, D), made so small that n of them fit beside each other."""
+    most = max(32, PAGE // math.ceil(max(n, 4) ** 0.5))
+    chunks = []
+    for chunk in z.split(CHUNK):
+        drawn = draw(generator, chunk, None if label is None else label.expand(len(chunk)))
+        chunks.append(reduced(drawn, most))
+    return torch.cat(chunks)

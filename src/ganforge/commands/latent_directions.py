@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganforge.commands.interpolate import one_class
+from ganforge.commands.interpolate import one_class, shown
 from ganforge.commands.latent_files import targets
-from ganforge.commands.sample import draw, load_sampler
+from ganforge.commands.sample import CHUNK, load_sampler
 from ganforge.errors import require
 from ganforge.files.folders import replace
 from ganforge.game.latents import latents
@@ -21,8 +21,8 @@ from ganforge.runs.generators import Generator
 COLUMNS = 7  # of the sheet
 FRAMES = 16  # of the film, from one end to the other
 MOST = 64
-_AT_A_TIME = 32  # latents
-_LEAST_LATENTS, _MOST_VALUES = 1024, 2**27  # of activations
+_LEAST_LATENTS, _MOST_LATENTS = 1024, 2048
+_MOST_FEATURES = 2**16  # of the activations of a latent; of more every second one, or third, ...
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,7 @@ def directions(
     def moved(steps: Tensor) -> Tensor:
         """(count, steps, C, H, W)"""
         z = start + steps[None, :, None] * torch.from_numpy(found.vectors)[:, None]
-        return draw(generator, z.flatten(0, 1), None if label is None else label.expand(z[..., 0].numel())).unflatten(
-            0, z.shape[:2]
-        )
+        return shown(generator, z.flatten(0, 1), label, count).unflatten(0, z.shape[:2])
 
     steps = torch.linspace(-strength, strength, COLUMNS)
     names = [f"{place}: {100 * share:.1f} %" for place, share in enumerate(found.shares, 1)]
@@ -92,9 +90,9 @@ def directions(
 @torch.no_grad()
 def find(generator: Generator, count: int | None = None, *, class_name: str | None = None, seed: int = 0) -> Directions:
     """Principal components of the first layer's activations, brought back to latents by regression (Härkönen et al.
-    2020, section 2.2), of 1,024 latents, or four times as many as they have dimensions. The signs are such that the
-    largest value of each is positive. count: None for 8, or as many as the latents have dimensions.
+    2020, section 2.2). count: None for 8, or as many as the latents have dimensions.
 
+    Of 1,024 to 2,048 latents, four times as many as they have dimensions. The largest value of each is positive.
     The first layer's activations are what the first convolution is given, or of a network without one the second linear
     layer.
     """
@@ -102,17 +100,14 @@ def find(generator: Generator, count: int | None = None, *, class_name: str | No
     network, dim = generator.network, generator.network.latent_dim
     label = one_class(generator, class_name)
     device = next(network.parameters()).device
-    z = latents(range(max(_LEAST_LATENTS, 4 * dim)), dim, seed)
+    z = latents(range(min(max(_LEAST_LATENTS, 4 * dim), _MOST_LATENTS)), dim, seed)
     activations: list[Tensor] = []
-    for chunk in z.split(_AT_A_TIME):
+    for chunk in z.split(CHUNK):
         told = None if label is None else label.expand(len(chunk)).to(device)
-        activations.append(_first_activations(network, chunk.to(device), told).float().cpu())
-        most = _MOST_VALUES // activations[0][0].numel()
-        if len(activations) * _AT_A_TIME >= max(most, 2 * dim):
-            break
+        features = _first_activations(network, chunk.to(device), told)
+        activations.append(features[:, :: -(-features.shape[1] // _MOST_FEATURES)].float().cpu())
     y = torch.cat(activations)
-    z = z[: len(y)] - z[: len(y)].mean(dim=0)
-    y = y - y.mean(dim=0)
+    z, y = z - z.mean(dim=0), y - y.mean(dim=0)
     # Of the two matrices with the same eigenvalues the smaller one: activations are often more than latents.
     narrow = y.shape[1] <= len(y)
     values, vectors = torch.linalg.eigh((y.T @ y if narrow else y @ y.T).double())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.commands.latent_files import targets
-from ganforge.commands.sample import class_labels, load_sampler
+from ganforge.commands.sample import CHUNK, class_labels, load_sampler
 from ganforge.commands.sources import check, find
 from ganforge.data.decoded import Fit
 from ganforge.errors import require
@@ -21,15 +21,15 @@ from ganforge.game.latents import latents
 from ganforge.networks.perceptual import PerceptualDistance, read_heads
 from ganforge.networks.squeezenet import read_squeezenet
 from ganforge.pictures import images
-from ganforge.pictures.grids import save, table
+from ganforge.pictures.grids import reduced, save, table
 from ganforge.runs.generators import Generator
 
 CANDIDATES = 256  # latents that are looked at before the optimization
 RATE, WARM, COOL = 0.1, 0.05, 0.25  # of Adam; shares of the steps (Karras et al. 2020, appendix D)
 LONGER = 2.0  # than the mean length: one in a thousand latents of N(0, 1) is
+SHOWN = 256  # px, of a picture on the sheet, at most
 MOST_SHOWN, MOST_STEPS, MOST_RESTARTS = 32, 100_000, 64
 _LEAST_SIDE = 4  # px, of the coarsest scale
-_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,8 @@ def projected(
         return distance(drawn, target.expand(len(z), -1, -1, -1))
 
     with torch.no_grad():
-        told = [None] * CANDIDATES if labels is None else labels.split(_AT_A_TIME)
-        at_first = torch.cat([apart(*both) for both in zip(z.split(_AT_A_TIME), told, strict=False)])
+        told = [None] * CANDIDATES if labels is None else labels.split(CHUNK)
+        at_first = torch.cat([apart(*both) for both in zip(z.split(CHUNK), told, strict=False)])
     best = at_first.argsort()[:restarts]
     z, labels = z[best].clone().requires_grad_(), None if labels is None else labels[best]
     longest = network.latent_dim**0.5 + LONGER
@@ -245,6 +245,6 @@ def _sheet(rows: Iterable[tuple[str, Projection]]) -> Tensor:
     page, names = [], []
     for file, own in rows:
         one, other = (torch.from_numpy(images.to_unit(picture)) for picture in (own.picture, own.drawn))
-        page.append(torch.stack([one, other, (one - other).abs() - 1]))
+        page.append(reduced(torch.stack([one, other, (one - other).abs() - 1]), SHOWN))
         names.append(f"{Path(file).stem:.20}: {own.distance:.3f}")
     return table(torch.stack(page), ["picture", "nearest", "difference"], names)

@@ -30,10 +30,11 @@ def frame(pictures: Tensor) -> np.ndarray:
 def write(frames: Sequence[np.ndarray], path: Path) -> list[Path]:
     """Write frames, as `frame` makes them and of one size, to `path` (.gif) and where ffmpeg is, to .mp4 beside it.
 
-    Returns what was written. That there is no MP4, and why, is printed.
+    Returns what was written. That there is no MP4, and why, is printed; an older one of that name is gone then.
     """
     animate(list(frames), path, SECONDS, last=SECONDS)
     film, ffmpeg = path.with_suffix(".mp4"), shutil.which("ffmpeg")
+    film.unlink(missing_ok=True)  # of another film
     if ffmpeg is None:
         print(f"no ffmpeg is installed, so {film.name} is left out; {path.name} shows the same")
         return [path]

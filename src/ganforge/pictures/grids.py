@@ -52,6 +52,12 @@ def by_class(pictures: Tensor, labels: Tensor | None, names: Sequence[str]) -> T
     return _named(grid, list(groups), pictures.shape[-2:], padding=2, known=names)
 
 
+def reduced(pictures: Tensor, most: int) -> Tensor:
+    """(B, C, H, W) with sides of at most about `most` px, by means over squares: for sheets of many."""
+    factor = -(-max(pictures.shape[-2:]) // most)
+    return torch.nn.functional.avg_pool2d(pictures, factor) if factor > 1 else pictures
+
+
 def table(pictures: Tensor, columns: Sequence[str], names: Sequence[str]) -> Tensor:
     """Pictures (rows, columns, C, H, W) in [-1, 1], missing ones NaN, with names over the columns and before the rows.
 
