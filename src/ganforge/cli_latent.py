@@ -117,7 +117,7 @@ def run_argument(parser: argparse.ArgumentParser) -> None:
 def _truncation_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truncation", type=float, default=1.0, metavar="T",
-        help="latents so much nearer to their mean: fewer odd pictures, and less variety; 0 to 1 (default %(default)s)",
+        help="latents so much nearer to their mean, 0 to 1: less varied pictures (default %(default)s)",
     )  # fmt: skip
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 def latents(indices: Sequence[int], latent_dim: int, seed: int, truncation: float = 1.0) -> Tensor:
     """(len(indices), latent_dim) of N(0, 1), row by row a function of (seed, index) alone.
 
-    truncation: they are that much nearer to their mean 0, in (0, 1]: fewer odd images, and less variety (the truncation
-    of Karras et al. 2019 where there is no mapping network, the temperature of Kingma and Dhariwal 2018). Other than
-    values drawn again (Brock et al. 2019) it leaves each image the same one, and 1 leaves it as it is.
+    truncation: they are that much nearer to their mean 0, in (0, 1]: images are less varied, by how much depends on the
+    network (the truncation of Karras et al. 2019 where there is no mapping network, the temperature of Kingma and
+    Dhariwal 2018). Other than values drawn again (Brock et al. 2019) it leaves each image the same one.
     """
     rows = [np.random.default_rng([seed, index]).standard_normal(latent_dim) for index in indices]
     return torch.from_numpy(truncation * np.stack(rows)).float()
