@@ -18,6 +18,7 @@ from ganforge.errors import UserError
 from ganforge.game.latents import combined, latents, mean_latent, slerp
 from ganforge.pictures import films
 from ganforge.pictures.images import from_unit
+from ganforge.runs import checkpoint
 from ganforge.runs.generators import build_network
 
 DIM, SIZE = 6, 16
@@ -267,6 +268,24 @@ def test_a_sheet_of_directions_has_the_picture_in_its_middle(trained, tmp_path):
             )
 
 
+def test_what_draws_nothing_finite_or_always_the_same_is_named(trained, capsys):
+    folder, path = trained("mlp", 1), "checkpoints/best.ckpt"
+    contents = checkpoint.load(folder)
+    for factor, message in ((0.0, "does not depend on the latents"), (1e18, "draws a picture that is not finite")):
+        state = {
+            name: value * factor if value.is_floating_point() else value
+            for name, value in contents["state_dict"].items()
+        }
+        torch.save({**contents, "state_dict": state}, folder / path)
+        assert cli.main(["directions", str(folder), "--overwrite"]) == 1
+        assert message in (said := capsys.readouterr().err) and said.count("\n") == 1
+    (folder / "one.png").write_bytes(b"")
+    Image.new("L", (16, 16)).save(folder / "one.png")
+    for words in (["interpolate"], ["arithmetic", "1+2"], ["project", str(folder / "one.png"), "--steps", "1"]):
+        assert cli.main([words[0], str(folder), *words[1:], "--overwrite"]) == 1
+        assert "not finite" in (said := capsys.readouterr().err) and said.count("\n") == 1
+
+
 FFMPEG = """#!/bin/sh
 for last; do :; done
 echo "$@" > "$(dirname "$0")/called"
@@ -308,8 +327,6 @@ def test_nothing_is_overwritten_and_checkpoints_without_a_run_ask_where_to(train
 
 
 def test_models_that_translate_refuse_in_one_sentence(trained, tmp_path, capsys):
-    from ganforge.runs import checkpoint
-
     folder = trained("dcgan")
     contents = checkpoint.load(folder)
     config = {"_target_": "ganforge.networks.ResNetGenerator", "in_channels": 3, "out_channels": 3, "size": SIZE}

@@ -106,8 +106,14 @@ def find(generator: Generator, count: int | None = None, *, class_name: str | No
         told = None if label is None else label.expand(len(chunk)).to(device)
         features = _first_activations(network, chunk.to(device), told)
         activations.append(features[:, :: -(-features.shape[1] // _MOST_FEATURES)].float().cpu())
-    y = torch.cat(activations)
+    y = generator.checked(torch.cat(activations))
     z, y = z - z.mean(dim=0), y - y.mean(dim=0)
+    largest = y.abs().max()
+    require(
+        bool(largest > 0),
+        f"{generator.path}: what its first layer gives does not depend on the latents, so there are no directions",
+    )
+    y = y / largest  # whose squares are finite
     # Of the two matrices with the same eigenvalues the smaller one: activations are often more than latents.
     narrow = y.shape[1] <= len(y)
     values, vectors = torch.linalg.eigh((y.T @ y if narrow else y @ y.T).double())
@@ -115,14 +121,9 @@ def find(generator: Generator, count: int | None = None, *, class_name: str | No
     scores = y @ vectors if narrow else vectors
     # Regressed on the latents, and not the latents on them, it is the same but for the noise of the latents' sample.
     found = torch.linalg.lstsq(z, scores).solution.T
-    total = y.double().square().sum()
-    require(
-        bool(torch.isfinite(found).all()) and total > 0,
-        f"{generator.path}: what its first layer gives does not depend on the latents, so there are no directions",
-    )
     found = found / found.norm(dim=1, keepdim=True).clamp_min(1e-12)
     found = found * found.gather(1, found.abs().argmax(dim=1, keepdim=True)).sign()
-    return Directions(found.numpy(), (values / total).float().numpy())
+    return Directions(found.numpy(), (values / y.double().square().sum()).float().numpy())
 
 
 def _checked(generator: Generator, count: int | None) -> int:
