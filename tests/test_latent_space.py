@@ -16,6 +16,7 @@ from ganforge.commands.arithmetic import parse
 from ganforge.commands.sample import draw, load_sampler
 from ganforge.errors import UserError
 from ganforge.game.latents import combined, latents, mean_latent, slerp
+from ganforge.networks.squeezenet import SqueezeNet
 from ganforge.pictures import films
 from ganforge.pictures.images import from_unit
 from ganforge.runs import checkpoint
@@ -199,6 +200,21 @@ def test_what_a_model_draws_is_found_again(trained, classes, tmp_path, capsys):
     assert said["distance"] <= said["nearest_random"] <= said["mean_random"] and len(said["latent"]) == DIM
     sheet = pixels(folder / "latent/projection.png")
     assert np.array_equal(sheet[-36:-4, -108:-76][::2, ::2], wanted)
+
+
+def test_a_projection_by_features_says_so(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ganforge.commands.project.CANDIDATES", 8)
+    folder = trained("dcgan", 1)
+    torch.manual_seed(0)
+    torch.save(SqueezeNet(bgr=False).state_dict(), tmp_path / "squeezenet.pth")
+    picture = tmp_path / "one.png"
+    Image.fromarray(ganforge.load(folder).sample(9)[8, ..., 0]).save(picture)
+    command = ["project", str(folder), str(picture), "--steps", "3", "--restarts", "1"]
+    assert cli.main([*command, "--weights", str(tmp_path / "squeezenet.pth")]) == 0
+    assert "distance: LPIPS's formula on SqueezeNet's features" in capsys.readouterr().out
+    said = json.loads((folder / "latent/projection.json").read_text())
+    assert "squeezenet.pth" in said["distance"]
+    assert 0 < said["pictures"][0]["distance"] <= said["pictures"][0]["nearest_random"]
 
 
 def test_a_projection_that_cannot_be_made_is_refused(trained, tmp_path, capsys):

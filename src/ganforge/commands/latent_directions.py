@@ -22,6 +22,7 @@ COLUMNS = 7  # of the sheet
 FRAMES = 16  # of the film, from one end to the other
 MOST = 64
 _LEAST_LATENTS, _MOST_LATENTS = 1024, 2048
+_HARDLY = 2  # times the share of any directions
 _MOST_FEATURES = 2**16  # of the activations of a latent; of more every second one, or third, ...
 
 
@@ -84,6 +85,11 @@ def directions(
         file.write(json.dumps(said).encode())
     print(f"{count} directions explain {found.shares.sum():.0%} of the first layer's variance: ", end="")
     print(", ".join(map(str, written)))
+    if found.shares.sum() < _HARDLY * count / start.numel():
+        print(
+            f"these are hardly more than the {count / start.numel():.0%} of any {count} of {start.numel()}: the first "
+            "layer has no preferred directions; --strength makes the steps larger"
+        )
     return written
 
 
