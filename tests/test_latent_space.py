@@ -96,7 +96,9 @@ def test_every_sheet_of_every_generator(trained, network, channels, tmp_path):
         assert np.abs(shown - from_unit(expected[number].numpy())).max() <= 1
     assert Image.open(folder / "latent/walk.gif").n_frames == 72  # three legs of 24, back to the start
     page = ganforge_report(folder)
-    assert page.count('<img loading="lazy"') == 6 and "by spherical interpolation" in page
+    assert (
+        page.count('<img loading="lazy"') == 6 and "by spherical interpolation" in page and "Latent space</h2>" in page
+    )
 
 
 def ganforge_report(folder) -> str:
