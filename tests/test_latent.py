@@ -250,9 +250,7 @@ def test_latents():
     assert not torch.equal(z[5], latents([5], 4, seed=2)[0])
     assert z.mean().abs() < 0.05 and abs(z.std() - 1) < 0.05
     truncated = latents(range(500), 4, seed=1, truncation=0.7)
-    assert truncated.abs().max() <= 0.7
-    inside = z[:500].abs() <= 0.7
-    assert torch.equal(truncated[inside], z[:500][inside])  # only what lies outside is drawn again
+    torch.testing.assert_close(truncated, 0.7 * z[:500])  # each is the same image, nearer to the mean
 
 
 def test_slerp_keeps_to_the_sphere():

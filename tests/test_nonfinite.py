@@ -10,8 +10,9 @@ import torch
 from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.callbacks import Evaluation, RunCheckpoint
 from ganforge.commands.evaluate import evaluate
+from ganforge.commands.interpolate import interpolate
 from ganforge.commands.predict import predict
-from ganforge.commands.sample import interpolate, sample
+from ganforge.commands.sample import sample
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.files.finite import LARGEST_WEIGHT, not_finite, spoiled

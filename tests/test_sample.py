@@ -1,4 +1,4 @@
-"""ganforge sample and interpolate: the same files for the same seed, and walks that start where they should."""
+"""ganforge sample: the same files for the same seed."""
 
 import subprocess
 import sys
@@ -10,7 +10,8 @@ from PIL import Image
 
 from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge import cli
-from ganforge.commands.sample import CHUNK, draw, interpolate, load_sampler, sample
+from ganforge.commands.interpolate import interpolate
+from ganforge.commands.sample import CHUNK, draw, load_sampler, sample
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.pictures.images import from_unit
@@ -107,22 +108,6 @@ def test_truncation_stays_nearer_to_the_middle(train, tmp_path):
     assert far("t") < 0.2 * far("free")
 
 
-def test_a_walk_goes_from_picture_to_picture(train, tmp_path):
-    trained = train("dcgan")
-    interpolate(trained, tmp_path / "walk", walk=(2, 5, 7), steps=4, arithmetic="2,5-7+1")
-    sample(trained, 8, tmp_path / "samples")
-    strip = np.asarray(Image.open(tmp_path / "walk/walk.png")).astype(int)
-    assert strip.shape == (2 * 36 + 4, 5 * 36 + 4, 3)  # two legs of 4 steps and the end, 32 px and frames of 4
-    at = lambda row, column: strip[4 + 36 * row :][:32, 4 + 36 * column :][:, :32]  # noqa: E731
-    for (row, column), index in {(0, 0): 2, (0, 4): 5, (1, 0): 5, (1, 4): 7}.items():
-        picture = np.asarray(Image.open(tmp_path / f"samples/{index:06d}.png")).astype(int)
-        assert np.abs(at(row, column) - picture).max() <= 1
-    assert np.abs(at(0, 0) - at(0, 4)).max() > 20
-    gif = Image.open(tmp_path / "walk/walk.gif")
-    assert gif.n_frames == 12  # three legs of 4, back to the start
-    assert Image.open(tmp_path / "walk/arithmetic.png").size == (4 * 36 + 4, 36 + 4)
-
-
 def test_what_cannot_be_drawn_is_refused_before_anything_is_written(train, tmp_path, capsys):
     trained = train("cgan")
     for options, message in (
@@ -137,7 +122,8 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(train, tmp_p
     for options, message in (
         ({"walk": (1,)}, "--walk 1"),
         ({"steps": 1}, "--steps 1"),
-        ({"arithmetic": "1-"}, "--arithmetic '1-'"),
+        ({"walk": "1,b"}, "--walk 1,b: picture numbers"),
+        ({"truncation": 2.0}, "--truncation 2"),
         ({"class_name": "dotted"}, "--class dotted"),
     ):
         with pytest.raises(UserError, match=message):

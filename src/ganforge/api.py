@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ganforge.assembly import Parts
+    from ganforge.commands.latent_directions import Directions
+    from ganforge.commands.project import Projection
     from ganforge.commands.translator import Translator
     from ganforge.runs.generators import Generator
 
@@ -79,7 +81,7 @@ class Run:
         return load_generator(self.checkpoint, output).network.eval()
 
     def sample(
-        self, n: int = 64, *, seed: int = 0, class_name: str | None = None, truncation: float | None = None
+        self, n: int = 64, *, seed: int = 0, class_name: str | None = None, truncation: float = 1.0
     ) -> np.ndarray:
         """n new pictures, uint8 (n, H, W, C) with C = 1 (grey) or 3 (RGB): those that `ganforge sample` writes."""
         import numpy as np
@@ -88,6 +90,82 @@ class Run:
 
         drawn = sample.pictures(self._sampler, n, class_name=class_name, truncation=truncation, seed=seed)
         return np.stack(list(drawn))
+
+    def latents(self, numbers: Sequence[int], *, seed: int = 0, truncation: float = 1.0) -> np.ndarray:
+        """What the pictures of these numbers are drawn from, float32 (len(numbers), D): `sample` draws 0, 1, 2, ..."""
+        from ganforge.game.latents import latents
+
+        return latents(numbers, self._sampler.network.latent_dim, seed, truncation).numpy()
+
+    def draw(self, latents: np.ndarray, *, class_name: str | None = None) -> np.ndarray:
+        """The pictures of latents (n, D), uint8 (n, H, W, C); class_name: None for the first class, where there are."""
+        from ganforge.commands import interpolate
+
+        return interpolate.drawn(self._sampler, latents, class_name)
+
+    def interpolate(
+        self,
+        walk: Sequence[int] = (0, 1, 2, 3),
+        *,
+        steps: int = 8,
+        seed: int = 0,
+        class_name: str | None = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """From picture to picture in `steps` each, uint8 (n, H, W, C): the rows of `ganforge interpolate`."""
+        from ganforge.commands import interpolate
+
+        path = interpolate.walked(self._sampler, walk, steps, truncation, seed)
+        return interpolate.drawn(self._sampler, path, class_name)
+
+    def arithmetic(
+        self,
+        formula: str,
+        groups: Mapping[str, Sequence[int]] | None = None,
+        *,
+        seed: int = 0,
+        class_name: str | None = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """The result of `ganforge arithmetic`, uint8 (H, W, C): arithmetic("a - b + 9", {"a": [3, 7], "b": [4]})."""
+        from ganforge.commands import arithmetic, interpolate
+
+        terms = arithmetic.parse(formula, groups or {})
+        *_, result = arithmetic.calculated(self._sampler, terms, truncation, seed)
+        return interpolate.drawn(self._sampler, result[None], class_name)[0]
+
+    def directions(self, count: int | None = None, *, class_name: str | None = None, seed: int = 0) -> Directions:
+        """Those of `ganforge directions`: vectors to be added to latents, and the share of variance of each."""
+        from ganforge.commands import latent_directions
+
+        return latent_directions.find(self._sampler, count, class_name=class_name, seed=seed)
+
+    def project(
+        self,
+        picture: np.ndarray | str | Path,
+        *,
+        steps: int = 200,
+        restarts: int = 4,
+        class_name: str | None = None,
+        weights: str | Path | None = None,
+        heads: str | Path | None = None,
+        seed: int = 0,
+    ) -> Projection:
+        """The picture of the model that is nearest to one, as `ganforge project` seeks it.
+
+        picture: a file, or uint8 (H, W, C).
+        """
+        from ganforge.commands import project
+        from ganforge.pictures import images
+
+        distance, _ = project.distance_of(self._sampler, weights, heads)
+        fit = project.fit_of(self._sampler)
+        if isinstance(picture, str | Path):
+            target = fit(Path(picture))
+        else:
+            target = fit.fitted(images.with_channels(picture, fit.channels))
+        options = {"steps": steps, "restarts": restarts, "class_name": class_name, "seed": seed}
+        return project.projected(self._sampler, target, distance, **options)
 
     def translate(
         self,

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 import ganforge
-from ganforge import extensions
+from ganforge import cli_latent, extensions
+from ganforge.cli_latent import run_argument
 from ganforge.errors import UserError
 from ganforge.files.untrusted import printable
 
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "are given the statistics of the whole picture (of 16 tiles all over it), and no dropout: with those of their "
         "own they differ two to four times as much from the picture in one piece.",
     )
-    _run_argument(predict)
+    run_argument(predict)
     predict.add_argument("pictures", metavar="PICTURES", nargs="+", help="pictures or folders of pictures")
     predict.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
     predict.add_argument("--direction", metavar="NAME", help="of a model that translates both ways: AtoB, BtoA")
@@ -141,42 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     tiles.add_argument("--split-seed", type=int, default=0, metavar="S", help="which blocks (default %(default)s)")
     tiles.set_defaults(run="tiles:tiles")
 
-    sample = commands.add_parser(
-        "sample",
-        help="draw new pictures with a trained model",
-        description="Draw new pictures with a model trained on pictures: numbered PNGs in DIR and a grid of the first "
-        "64 beside it. Equal seeds give equal files.",
-    )
-    _run_argument(sample)
-    sample.add_argument("-n", type=int, default=64, metavar="N", help="how many (default %(default)s)")
-    sample.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
-    sample.add_argument("--class", dest="class_name", metavar="NAME", help="all of one class; else they take turns")
-    sample.add_argument("--truncation", type=float, metavar="T", help="draw latents within T standard deviations")
-    sample.add_argument("--seed", type=int, default=0, metavar="S", help="default %(default)s")
-    sample.add_argument("--batch-size", type=int, default=64, metavar="B", help="how many are drawn at a time")
-    sample.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
-    sample.set_defaults(run="sample:sample")
-
-    walk = commands.add_parser(
-        "interpolate",
-        help="walk between the pictures of a trained model",
-        description="Walk between pictures that `ganforge sample` numbered (spherical interpolation of their latents), "
-        "and calculate with them: walk.png, walk.gif, arithmetic.png.",
-    )
-    _run_argument(walk)
-    walk.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to; made if missing")
-    walk.add_argument(
-        "--walk",
-        default="0,1,2,3",
-        metavar="I,J,...",
-        help="picture numbers (default %(default)s)",
-    )
-    walk.add_argument("--steps", type=int, default=8, metavar="N", help="from one to the next (default %(default)s)")
-    walk.add_argument("--arithmetic", metavar="SETS", help="such as 3,5-1,2+4: means of latents, added and taken away")
-    walk.add_argument("--class", dest="class_name", metavar="NAME", help="of a conditional model")
-    walk.add_argument("--seed", type=int, default=0, metavar="S", help="of the pictures (default %(default)s)")
-    walk.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
-    walk.set_defaults(run="sample:interpolate")
+    cli_latent.add(commands)
 
     judge = commands.add_parser(
         "evaluate",
@@ -314,10 +280,6 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--overwrite", action="store_true", help="replace FILE")
     report.set_defaults(run="report:report")
     return parser
-
-
-def _run_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
 
 
 def _words(text: str) -> list[str]:

@@ -1,7 +1,6 @@
-"""New images from a trained generator, and walks between them; the checkpoint alone is enough."""
+"""New images from a trained generator; the checkpoint alone is enough."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,14 @@ from torch import Tensor
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name
-from ganforge.game.latents import latents, slerp
+from ganforge.game.latents import latents
 from ganforge.pictures import images
-from ganforge.pictures.grids import animate, by_class, rows, save
+from ganforge.pictures.grids import by_class, save
 from ganforge.runs.generators import Generator, check_size, load_generator
 
 # The network always sees this many at once: its last bits may depend on it, and equal seeds shall give equal files.
 CHUNK = 8
 IN_GRID = 64
-LEAST_TRUNCATION = 0.01
 PIXELS_IN_GRID = 2**26  # at most; of large pictures there are fewer
 
 
@@ -29,7 +27,7 @@ def sample(
     output: str | Path,
     *,
     class_name: str | None = None,
-    truncation: float | None = None,
+    truncation: float = 1.0,
     seed: int = 0,
     batch_size: int = 64,
     overwrite: bool = False,
@@ -37,8 +35,8 @@ def sample(
     """Write images 0 to n - 1 of a seed as `output`/000000.png, ..., and a grid of the first 64 beside the folder.
 
     Of a conditional generator all are of the class `class_name`; without it the classes take turns, each with a folder
-    of its own name in `output` (see `plain_name`). Image i is the same for any n and batch_size. Raises UserError
-    before the first image is drawn; returns the files of the images.
+    of its own name in `output` (see `plain_name`). Image i is the same for any n and batch_size. truncation: see
+    `latents`. Raises UserError before the first image is drawn; returns the files of the images.
     """
     generator = load_sampler(checkpoint)
     require(batch_size >= 1, f"--batch-size {batch_size}: 1 or more")
@@ -77,7 +75,7 @@ def pictures(
     n: int,
     *,
     class_name: str | None = None,
-    truncation: float | None = None,
+    truncation: float = 1.0,
     seed: int = 0,
     batch_size: int = 64,
 ) -> Iterator[np.ndarray]:
@@ -87,10 +85,7 @@ def pictures(
     """
     require(n >= 1, f"-n {n}: 1 or more images")
     require(seed >= 0, f"--seed {seed}: 0 or more")
-    require(
-        truncation is None or truncation >= LEAST_TRUNCATION,
-        f"--truncation {truncation}: {LEAST_TRUNCATION} standard deviations or more; within less none is found",
-    )
+    check_truncation(generator, truncation)
     labels = class_labels(generator, class_name, n)
 
     def drawn() -> Iterator[np.ndarray]:
@@ -101,64 +96,6 @@ def pictures(
                 yield images.from_unit(picture.numpy())
 
     return drawn()
-
-
-def interpolate(
-    checkpoint: str | Path,
-    output: str | Path,
-    *,
-    walk: Sequence[int] | str = (0, 1, 2, 3),
-    steps: int = 8,
-    arithmetic: str | None = None,
-    class_name: str | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
-) -> list[Path]:
-    """Walk between the latents of some images (numbers as `sample` writes them, or "0,5,7"), and calculate with them.
-
-    Writes `output`/walk.png, a row of `steps` images from each to the next by spherical interpolation, and walk.gif,
-    which returns to the start. arithmetic "3,5-1,2+4" writes arithmetic.png: the image of the mean latent of each set,
-    and of the mean of images 3 and 5 minus that of 1 and 2 plus that of 4 (Radford et al. 2015, section 6.3.2).
-    """
-    if isinstance(walk, str):
-        numbers = walk.replace(" ", "").split(",")
-        require(all(number.isdigit() for number in numbers), f"--walk {walk}: picture numbers, such as 0,5,7")
-        walk = [int(number) for number in numbers]
-    generator = load_sampler(checkpoint)
-    require(len(walk) >= 2 and min(walk) >= 0, f"--walk {','.join(map(str, walk))}: two or more image numbers")
-    require(steps >= 2, f"--steps {steps}: 2 or more")
-    terms = [] if arithmetic is None else _terms(arithmetic)
-    if class_name is None and generator.told_label:
-        class_name = generator.card["class_names"][0]
-    label = class_labels(generator, class_name, 1)
-    output = Path(output)
-    targets = {name: output / name for name in ("walk.png", "walk.gif", *(["arithmetic.png"] if terms else []))}
-    existing = [str(path) for path in targets.values() if path.exists()]
-    require(
-        overwrite or not existing, f"{', '.join(existing)} is already there; choose another --output, or --overwrite"
-    )
-    make_writable(output, f"--output {output}")
-    dim = generator.network.latent_dim
-
-    ends = latents(walk, dim, seed)
-    legs = [
-        torch.stack([slerp(start, end, step / steps) for step in range(steps)])
-        for start, end in zip(ends, ends.roll(-1, 0), strict=True)
-    ]
-    drawn = draw(generator, torch.cat(legs), None if label is None else label.repeat(len(ends) * steps))
-    strips = [*drawn[: (len(ends) - 1) * steps].split(steps)]  # without the way back
-    last = [*strips[1:], drawn[(len(ends) - 1) * steps :]]
-    rows_of = [torch.cat([strip, after[:1]]) for strip, after in zip(strips, last, strict=True)]
-    save(rows(list(torch.stack(rows_of, dim=1))), targets["walk.png"])
-    _animate(drawn, targets["walk.gif"])
-    if terms:
-        means = torch.stack([latents(numbers, dim, seed).mean(0) for _, numbers in terms])
-        result = sum(sign * mean for (sign, _), mean in zip(terms, means, strict=True))
-        z = torch.cat([means, result[None]])
-        pictures = draw(generator, z, None if label is None else label.repeat(len(z)))
-        save(rows(list(pictures[:, None])), targets["arithmetic.png"])
-    print(f"images {', '.join(map(str, walk))} of seed {seed}: " + ", ".join(map(str, targets.values())))
-    return list(targets.values())
 
 
 def load_sampler(checkpoint: str | Path) -> Generator:
@@ -178,6 +115,24 @@ def check_drawing(generator: Generator) -> None:
     """Raise UserError where a generator from noise needs more memory than there is."""
     labels = [(CHUNK,)] if generator.told_label else []
     check_size(generator, (CHUNK, generator.network.latent_dim), *labels, said=f"{CHUNK} pictures of it")
+
+
+def check_truncation(generator: Generator, truncation: float) -> None:
+    """Raise UserError for one outside (0, 1], and where the generator draws the same of shorter latents."""
+    require(
+        0 < truncation <= 1,
+        f"--truncation {truncation}: above 0 (where all are alike) and at most 1 (as in the training)",
+    )
+    if truncation == 1:
+        return
+    z = latents(range(2), generator.network.latent_dim, seed=0)
+    labels = class_labels(generator, None, len(z))
+    difference = (draw(generator, z, labels) - draw(generator, truncation * z, labels)).abs().max()
+    require(
+        bool(difference > 1e-3),
+        f"--truncation {truncation}: {generator.path} draws the same whatever the length of its latents (its network "
+        "normalizes them, as ProGAN does); leave it out",
+    )
 
 
 def class_labels(generator: Generator, class_name: str | None, n: int) -> Tensor | None:
@@ -205,20 +160,3 @@ def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Tensor:
         label = None if label is None else torch.cat([label, label[:1].expand(missing)]).to(device)
         drawn.append(generator.network(chunk, label)[: CHUNK - missing].float().cpu())
     return generator.checked(torch.cat(drawn)).clamp(-1, 1)
-
-
-def _terms(arithmetic: str) -> list[tuple[int, list[int]]]:
-    """ "3,5-1,2+4" -> [(1, [3, 5]), (-1, [1, 2]), (1, [4])]."""
-    text = arithmetic.replace(" ", "")
-    require(
-        re.fullmatch(r"\d+(,\d+)*([+-]\d+(,\d+)*)+", text) is not None,
-        f"--arithmetic {arithmetic!r}: sets of image numbers joined by + and -, such as 3,5-1,2+4",
-    )
-    found = re.findall(r"([+-]?)(\d+(?:,\d+)*)", text)
-    return [(-1 if sign == "-" else 1, [int(number) for number in numbers.split(",")]) for sign, numbers in found]
-
-
-def _animate(pictures: Tensor, path: Path) -> None:
-    factor = max(1, 128 // pictures.shape[-1])
-    frames = pictures.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    animate([images.from_unit(frame.numpy()) for frame in frames], path, seconds=0.1)

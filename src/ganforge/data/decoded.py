@@ -37,7 +37,10 @@ class Fit:
 
     def __call__(self, path: Path) -> np.ndarray:
         """uint8 (channels, size, size); raises UserError for a file that does not decode."""
-        picture = images.read(path, self.channels, self.background)
+        return self.fitted(images.read(path, self.channels, self.background))
+
+    def fitted(self, picture: np.ndarray) -> np.ndarray:
+        """The same of a picture, uint8 (H, W, channels)."""
         sides = [self.size, self.size]
         if self.crop:
             shorter = min(picture.shape[:2])

@@ -16,6 +16,7 @@ GIF_WIDTH = 512  # px, at most
 FRAME = 0.6  # grey of frames, in [0, 1]
 MOST_CLASSES = 32  # columns of a grid
 LONGEST_NAME = 32  # letters
+LEAST_NAMED = 32  # px
 
 
 def rows(columns: list[Tensor], names: Sequence[str] = ()) -> Tensor:
@@ -49,6 +50,31 @@ def by_class(pictures: Tensor, labels: Tensor | None, names: Sequence[str]) -> T
         page[: len(group), column] = group
     grid = _grid(page.expand(-1, -1, 3, -1, -1), padding=2)
     return _named(grid, list(groups), pictures.shape[-2:], padding=2, known=names)
+
+
+def reduced(pictures: Tensor, most: int) -> Tensor:
+    """(B, C, H, W) with sides of at most about `most` px, by means over squares: for sheets of many."""
+    factor = -(-max(pictures.shape[-2:]) // most)
+    return torch.nn.functional.avg_pool2d(pictures, factor) if factor > 1 else pictures
+
+
+def table(pictures: Tensor, columns: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Pictures (rows, columns, C, H, W) in [-1, 1], missing ones NaN, with names over the columns and before the rows.
+
+    (3, height, width) in [0, 1]; pictures smaller than 32 px are enlarged, or their names would not fit.
+    """
+    padding, factor = 4, max(1, -(-LEAST_NAMED // min(pictures.shape[-2:])))
+    pictures = pictures.expand(-1, -1, 3, -1, -1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    grid = _named(_grid(pictures, padding, single=True), columns, pictures.shape[-2:], padding)
+    above = grid.shape[1] - (padding + len(pictures) * (pictures.shape[-2] + padding))
+    font = ImageFont.load_default(11)
+    texts = [printable(name)[:LONGEST_NAME] for name in names]
+    width = max(round(font.getlength(text)) for text in texts) + 8
+    strip = Image.new("L", (width, grid.shape[1]), round(255 * FRAME))
+    for row, text in enumerate(texts):
+        middle = above + padding + row * (pictures.shape[-2] + padding) + pictures.shape[-2] // 2
+        ImageDraw.Draw(strip).text((4, middle), text, fill=0, font=font, anchor="lm")
+    return torch.cat([torch.from_numpy(np.array(strip)).float().div(255).expand(3, -1, -1), grid], dim=2)
 
 
 def _named(
@@ -88,12 +114,12 @@ def heading(columns: Sequence[tuple[int, int, str]], width: int) -> Tensor:
     return torch.from_numpy(np.array(strip)).float().div(255).expand(3, -1, -1)
 
 
-def _grid(pictures: Tensor, padding: int, frame: float = FRAME) -> Tensor:
+def _grid(pictures: Tensor, padding: int, frame: float = FRAME, single: bool = False) -> Tensor:
     """(rows, columns, 3, H, W) in [-1, 1] -> (3, height, width) in [0, 1], with a frame but for a single picture.
 
-    Frames are 0.6, and so are missing pictures, whose values are NaN.
+    single: with one for that too. Frames are 0.6, and so are missing pictures, whose values are NaN.
     """
-    if pictures.shape[:2] == (1, 1):
+    if pictures.shape[:2] == (1, 1) and not single:
         return ((pictures[0, 0] + 1) / 2).clamp(0, 1)
     framed = torch.nn.functional.pad((pictures + 1) / 2, (padding, 0, padding, 0), value=frame)
     page = framed.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
@@ -120,13 +146,13 @@ def save(picture: Tensor, path: Path) -> None:
         Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy()).save(file, "PNG")
 
 
-def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25) -> None:
-    """Write a GIF of uint8 pictures (H, W, C) of one size, at most 512 px wide; the last one stays longer."""
+def animate(frames: list[np.ndarray], path: Path, seconds: float = 0.25, last: float = 1.0) -> None:
+    """Write a GIF of uint8 pictures (H, W, C) of one size, at most 512 px wide; the last one stays `last` seconds."""
     pictures = [Image.fromarray(np.broadcast_to(frame, (*frame.shape[:2], 3))) for frame in frames]
     width, height = pictures[0].size
     factor = min(1.0, GIF_WIDTH / width)
     size = (round(width * factor), round(height * factor))
     pictures = [picture.resize(size, Image.Resampling.BOX).quantize(64) for picture in pictures]
-    durations = [round(1000 * seconds)] * (len(pictures) - 1) + [max(1000, round(1000 * seconds))]
+    durations = [round(1000 * seconds)] * (len(pictures) - 1) + [round(1000 * max(seconds, last))]
     with replace(path) as file:
         pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)

@@ -18,6 +18,7 @@ MOST_NUMBERS = 2000  # of results.json, in tables
 MOST_COLUMNS = 50  # of settings, in a ranking
 
 BETTER = {"min": "smaller is better", "max": "larger is better"}
+TITLES = {"latent": "Latent space"}
 # What results.json says of a run elsewhere than under "environment".
 ELSEWHERE = {
     "evaluation", "images_seen", "best_checkpoint_images_seen", "images_per_second", "duration_s", "best_checkpoint",
@@ -32,6 +33,7 @@ def of_run(run: Run, small: bool = False) -> dict[str, Any]:
         "results": _results(run),
         "translations": pictures.of_test(run, small),
         "pictures": pictures.of_run(run, small),
+        "latent": [] if small else pictures.of_latent(run),
         "curves": figures.panels(run, small),
         "settings": _settings(run),
         "environment": {name.replace("_", " "): value for name, value in environment(run).items()},
@@ -43,7 +45,7 @@ def of_run(run: Run, small: bool = False) -> dict[str, Any]:
         "score": "" if run.score is None else f"{run.monitor} {run.score:.4g}",
         "facts": _facts(run),
         "remarks": _remarks(run),
-        "sections": {name: name.capitalize() for name, content in found.items() if content},
+        "sections": {name: TITLES.get(name, name.capitalize()) for name, content in found.items() if content},
     }
 
 

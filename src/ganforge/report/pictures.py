@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import math
 import os
 import re
@@ -13,7 +14,7 @@ from PIL import Image
 from ganforge.errors import require
 from ganforge.files import untrusted
 from ganforge.files.untrusted import shortened
-from ganforge.runs.folder import Run, is_number
+from ganforge.runs.folder import LATENT, Run, is_number
 
 WIDTH_OF_JOB = 720  # px; pictures of one of many runs are made this small
 WIDTH_OF_THUMBNAIL = 240  # px
@@ -23,6 +24,16 @@ TEST_PICTURES = "samples/test"  # where a run writes those of its test
 MOST_SETS, MOST_CASES = 8, 64  # test sets, and pictures of each that are shown
 FEW_CASES = 3  # of one of many runs
 LONGEST_DETAIL = 400  # letters
+# By ganforge interpolate, arithmetic, directions and project.
+SHEETS = {
+    "walk.png": "from picture to picture, by spherical interpolation of their latents",
+    "walk.gif": "the same as a film, and back to the first",
+    "arithmetic.png": "groups of pictures, their means, and the sum of these",
+    "directions.png": "one picture along the directions of largest change: a row each, with its share of the variance",
+    "directions.gif": "the same as a film",
+    "projection.png": "real pictures, what the model draws that is nearest, and how far they differ",
+}
+MOST_FOLDERS = 64  # with such sheets
 KINDS = {"PNG": "image/png", "GIF": "image/gif", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
@@ -43,6 +54,15 @@ def of_run(run: Run, small: bool) -> list[dict[str, Any]]:
         said = "samples that are nearest to a training picture (left), and these training pictures"
         kept.append(("samples/nearest.png", said, 640))
     return [_framed(run, *picture, small) for picture in kept if os.path.lexists(run.folder / picture[0])]
+
+
+def of_latent(run: Run) -> list[dict[str, Any]]:
+    """The sheets and films that ganforge interpolate, arithmetic, directions and project left in the run's folder."""
+    below = itertools.islice((run.folder / LATENT).glob("*/"), MOST_FOLDERS)
+    folders = [LATENT, *sorted(f"{LATENT}/{folder.name}" for folder in below)]
+    names = [(f"{folder}/{sheet}", caption) for folder in folders for sheet, caption in SHEETS.items()]
+    found = [named for named in names if os.path.lexists(run.folder / named[0])][:MOST_CASES]
+    return [_framed(run, *named, 640, False, None if named[0].endswith(".gif") else 1400) for named in found]
 
 
 def of_test(run: Run, small: bool) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from ganforge.runs import status
 STATES = ("finished", "pruned", "running", "interrupted", "failed", "unknown")
 BETWEEN = ("floor", "test", "ceiling")
 MARKS = (".hydra/config.yaml", status.FILE, "results.json", "metrics.csv")
+LATENT = "latent"  # folder in that of a run, of the sheets that ganforge interpolate and others draw
 # Where a run is and how it was started, not what it trains.
 PLACE = {"name", "run_dir", "resume", "ckpt_path", "sweep", "launcher"}
 # Of runs that did not write down whether a small or a large number is better.
