@@ -178,6 +178,25 @@ def _parser() -> argparse.ArgumentParser:
     walk.add_argument("--overwrite", action="store_true", help="replace files that are already in DIR")
     walk.set_defaults(run="sample:interpolate")
 
+    export = commands.add_parser(
+        "export",
+        help="the generator for other runtimes: ONNX, torch.export, safetensors",
+        description="Write the generator that users get. onnx, pt2: one file for any number and size of pictures, "
+        "compared with PyTorch at three shapes before it is written; ganforge predict opens the .onnx file without "
+        "PyTorch. safetensors: a folder as the Hugging Face Hub expects it, which ganforge.load and predict open.",
+    )
+    _run_argument(export)
+    export.add_argument("--format", required=True, choices=["onnx", "pt2", "safetensors"], help="see above")
+    export.add_argument("--output", "-o", required=True, metavar="FILE_OR_FOLDER", help="a folder for safetensors")
+    export.add_argument("--direction", metavar="NAME", help="of a model that translates both ways: AtoB, BtoA")
+    export.add_argument(
+        "--norm-mode", choices=["running", "batch"], help="running: freeze a model that uses each batch's statistics"
+    )
+    export.add_argument("--license", default="unknown", metavar="NAME", help="of the weights, such as mit; is written")
+    export.add_argument("--push", metavar="NAME", help="upload the folder to this repository of the Hub (USER/NAME)")
+    export.add_argument("--overwrite", action="store_true", help="replace what is already there")
+    export.set_defaults(run="export:export")
+
     judge = commands.add_parser(
         "evaluate",
         help="the table of a run again, or of two folders of pictures",
@@ -317,7 +336,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
+    parser.add_argument(
+        "checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint), a .ckpt, or an export"
+    )
 
 
 def _words(text: str) -> list[str]:
