@@ -19,7 +19,7 @@ from ganforge.data.colour import ColourData
 from ganforge.errors import UserError
 from ganforge.evaluation.colour import ColourMetrics, MeanColour, colourfulness
 from ganforge.experiment import run
-from ganforge.pictures import colour, images, rasters
+from ganforge.pictures import colour, images, lab, rasters
 from ganforge.pictures.raster_data import Raster
 from ganforge.pictures.tensors import from_unit, to_unit
 from ganforge.runs import checkpoint
@@ -260,7 +260,7 @@ def test_a_picture_keeps_its_size_and_its_lightness(trained, flowers, tmp_path):
     assert isinstance(own, ColourTranslator)
     source, _ = colour.encode(to_unit(tensor(images.resize(picture, (32, 32))))[None])
     with torch.no_grad():
-        colours = interpolate(own.network(source), (97, 181), mode="bilinear")
+        colours = interpolate(own.engine.network(source), (97, 181), mode="bilinear")
     expected = from_unit(colour.decode(colour.encode(to_unit(tensor(picture))[None])[0], colours))
     assert (expected[0].permute(1, 2, 0).int() - torch.from_numpy(painted).int()).abs().max() <= 1
 
@@ -314,3 +314,19 @@ def test_the_mean_colour_is_that_of_the_training_pictures(flowers):
     pictures = [images.resize(images.read(file, 3), (32, 32)) for file in data.files["train"]]
     expected = torch.stack([colour.encode(to_unit(tensor(picture)))[1].mean(dim=(1, 2)) for picture in pictures])
     torch.testing.assert_close(metric.mean, expected.mean(dim=0), atol=1e-5, rtol=1e-4)
+
+
+def test_arrays_and_tensors_have_the_same_colours():
+    """What is computed without torch is what networks are trained with: of all lightnesses, and colours out of sRGB."""
+    drawn = np.random.default_rng(0)
+    picture = drawn.integers(0, 256, (64, 50, 3), dtype=np.uint8)
+    picture[:4] = np.arange(200).reshape(4, 50, 1)
+    source, _ = colour.encode(to_unit(tensor(picture))[None])
+    np.testing.assert_allclose(lab.lightness(picture), source[0, 0], atol=1e-5)
+    colours = drawn.uniform(-1, 1, (2, 64, 50)).astype(np.float32)
+    expected = from_unit(colour.decode(source, torch.from_numpy(colours)[None]))[0].permute(1, 2, 0)
+    painted = lab.painted(lab.lightness(picture), colours)
+    assert np.abs(painted.astype(int) - expected.numpy()).max() <= 1
+    assert (painted != expected.numpy()).mean() < 0.01
+    grey = lab.painted(lab.lightness(picture), np.zeros_like(colours))
+    assert np.ptp(grey.astype(int), axis=-1).max() <= 1

@@ -21,7 +21,7 @@ from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.game import Output
 from ganforge.lattice import Style, draw, match_sites, patch
-from ganforge.runs.generators import Generator, check_size
+from ganforge.runs.generators import Generator, check_size, load_generator
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_prediction_is_what_the_trained_generator_gives(trained, pictures, tmp_p
     predict.predict(trained, [pictures / "grey.png"], tmp_path / "a", full_size=True)
     predict.predict(trained, [pictures / "grey.png"], tmp_path / "b", full_size=True)
     assert (tmp_path / "a/grey.png").read_bytes() == (tmp_path / "b/grey.png").read_bytes()
-    generator = predict.load_generator(trained)
+    generator = load_generator(trained)
     source = torch.from_numpy(np.array(Image.open(pictures / "grey.png"))).float()[None, None] / 127.5 - 1
     with torch.no_grad():
         expected = ((generator.network(source)[0, 0] + 1) * 127.5).round().clamp(0, 255)

@@ -96,10 +96,10 @@ def test_tiles_with_statistics_of_their_own_get_those_of_the_picture(norm, mode,
     difference = np.abs(translator.translate(picture) - whole)
     near, away = seams(translator, difference)
     assert near <= 1.5 * away
-    before = {name: value.clone() for name, value in translator.network.state_dict().items()}
+    before = {name: value.clone() for name, value in translator.engine.network.state_dict().items()}
     monkeypatch.setattr(Translator, "_sample", lambda *_: [])
     assert difference.mean() < np.abs(translator.translate(picture) - whole).mean() / 1.5
-    assert all(torch.equal(value, before[name]) for name, value in translator.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in translator.engine.network.state_dict().items())
 
 
 def same(bands: int) -> nn.Module:

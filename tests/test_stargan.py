@@ -28,7 +28,8 @@ from ganforge.game.schedules import ConstantThenLinear
 from ganforge.networks import StarGANCritic, StarGANGenerator
 from ganforge.pictures import images
 from ganforge.runs import checkpoint
-from ganforge.runs.generators import asked, load_generator
+from ganforge.runs.asking import asked
+from ganforge.runs.generators import load_generator
 from ganforge.systems import StarGAN
 
 ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))

@@ -218,7 +218,8 @@ class Run:
 
     def _translator(self, output: str | None, to: str | None, attributes: tuple[tuple[str, bool], ...]) -> Translator:
         from ganforge.commands.translators import translator
-        from ganforge.runs.generators import asked, load_generator
+        from ganforge.runs.asking import asked
+        from ganforge.runs.generators import load_generator
 
         key = output, to, attributes
         if key not in self._translators:

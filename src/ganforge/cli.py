@@ -144,6 +144,25 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_latent.add(commands)
 
+    export = commands.add_parser(
+        "export",
+        help="the generator for other runtimes: ONNX, torch.export, safetensors",
+        description="Write the generator that users get. onnx, pt2: one file for any number and size of pictures, "
+        "compared with PyTorch at three shapes before it is written; ganforge predict opens the .onnx file without "
+        "PyTorch. safetensors: a folder as the Hugging Face Hub expects it, which ganforge.load and predict open.",
+    )
+    run_argument(export)
+    export.add_argument("--format", required=True, choices=["onnx", "pt2", "safetensors"], help="see above")
+    export.add_argument("--output", "-o", required=True, metavar="FILE_OR_FOLDER", help="a folder for safetensors")
+    export.add_argument("--direction", metavar="NAME", help="of a model that translates both ways: AtoB, BtoA")
+    export.add_argument(
+        "--norm-mode", choices=["running", "batch"], help="running: freeze a model that uses each batch's statistics"
+    )
+    export.add_argument("--license", default="unknown", metavar="NAME", help="of the weights, such as mit; is written")
+    export.add_argument("--push", metavar="NAME", help="upload the folder to this repository of the Hub (USER/NAME)")
+    export.add_argument("--overwrite", action="store_true", help="replace what is already there")
+    export.set_defaults(run="export:export")
+
     judge = commands.add_parser(
         "evaluate",
         help="the table of a run again, or of two folders of pictures",

@@ -111,7 +111,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run_argument(parser: argparse.ArgumentParser) -> None:
     """What is trained."""
-    parser.add_argument("checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint) or a .ckpt")
+    parser.add_argument(
+        "checkpoint", metavar="RUN_OR_CHECKPOINT", help="a run folder (its best checkpoint), a .ckpt, or an export"
+    )
 
 
 def _truncation_argument(parser: argparse.ArgumentParser) -> None:

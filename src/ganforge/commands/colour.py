@@ -3,19 +3,17 @@
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.functional import interpolate
+from PIL import Image
 
 from ganforge.commands.translator import Prepared, Translator
 from ganforge.errors import require
-from ganforge.pictures import colour
+from ganforge.pictures import lab
 from ganforge.pictures.normalization import Normalization
 from ganforge.pictures.sides import Side
-from ganforge.pictures.tensors import from_unit, to_unit
-from ganforge.runs.generators import Generator
+from ganforge.runs.engine import Generator
 
 _ROWS = 2**20  # pixels that are converted at once
-# Lightness and colour as `ganforge.pictures.colour.encode` gives them: they are in [-1, 1] already.
+# Lightness and colour as `ganforge.pictures.lab` gives them: they are in [-1, 1] already.
 _SOURCE = Side(("lightness",), "float32", None, Normalization("range", (-1.0,), (1.0,)))
 _TARGET = Side(("a", "b"), "float32", None, Normalization("range", (-1.0,) * 2, (1.0,) * 2))
 
@@ -51,23 +49,27 @@ class ColourTranslator(Translator):
     def finish(self, prepared: Prepared, generated: np.ndarray) -> np.ndarray:
         """The network's colour, bilinearly brought to the picture's size, with the picture's own lightness."""
         (height, width), size = prepared.covered, prepared.picture.shape[:2]
-        colours = torch.from_numpy(generated[:height, :width]).permute(2, 0, 1)[None]
+        colours = generated[:height, :width].transpose(2, 0, 1)
         if (height, width) != size:
-            colours = interpolate(colours, size, mode="bilinear", antialias=True)
+            colours = np.stack([_resized(band, size) for band in colours])
         result = np.empty((*size, 3), np.uint8)
         for begin, end in _strips(*size):
-            lightness = torch.from_numpy(_lightness(prepared.picture[begin:end])).permute(2, 0, 1)[None]
-            painted = from_unit(colour.decode(lightness, colours[:, :, begin:end]))
-            result[begin:end] = painted[0].permute(1, 2, 0).numpy()
+            own = lab.lightness(prepared.picture[begin:end])
+            result[begin:end] = lab.painted(own, colours[:, begin:end])
         return result
+
+
+def _resized(band: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Float (h, w) at another size, bilinearly; averaged where that is smaller."""
+    picture = Image.fromarray(np.ascontiguousarray(band, np.float32))
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _lightness(picture: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) -> float32 (H, W, 1) in [-1, 1]."""
     found = np.empty((*picture.shape[:2], 1), np.float32)
     for begin, end in _strips(*picture.shape[:2]):
-        rows = torch.from_numpy(np.ascontiguousarray(picture[begin:end].transpose(2, 0, 1)))
-        found[begin:end, :, 0] = colour.encode(to_unit(rows)[None])[0][0, 0].numpy()
+        found[begin:end, :, 0] = lab.lightness(picture[begin:end])
     return found
 
 

@@ -22,7 +22,9 @@ from ganforge.files.folders import make_writable, plain_name
 from ganforge.files.untrusted import printable
 from ganforge.pictures import images, rasters
 from ganforge.pictures.paper import whitened
-from ganforge.runs.generators import Generator, asked, check_size, load_generator
+from ganforge.runs.asking import asked
+from ganforge.runs.engine import Generator
+from ganforge.runs.opened import open_generator
 
 if TYPE_CHECKING:
     from ganforge.lattice.probability import Candidates
@@ -56,7 +58,7 @@ def predict(
     """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
 
     direction: which output of a model that has several, such as AtoB; None for the first. to, settings: what a model of
-    many domains is asked for, as `ganforge.runs.generators.asked` takes it, settings as NAME=1 or NAME=0; with
+    many domains is asked for, as `ganforge.runs.asking.asked` takes it, settings as NAME=1 or NAME=0; with
     to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype, tta: see `Translator`.
     whiten: scanned drawings are given white paper first (see `whitened`). recursive: also of folders in the folders,
     into folders of the same names. skip_broken: pictures that do not decode are left out, and said. Everything that can
@@ -67,7 +69,7 @@ def predict(
     A model of networks is shown the sites of a picture as it saw sites in training, whatever they look like, and takes
     lists of them too (see `redrawn`); as_drawn: it is shown the pictures as they are, as with full_size and tile.
     """
-    generator = load_generator(checkpoint, direction)
+    generator = open_generator(checkpoint, direction)
     options = {"norm_mode": norm_mode, "full_size": full_size, "tile": tile, "overlap": overlap, "dtype": dtype}
     options["tta"] = tta
     asked_for = {end: translator_of(one, **options) for end, one in _asked(generator, to, settings).items()}
@@ -107,7 +109,7 @@ def predict(
         if reads_networks:
             bonds.check_size(height, width)
         shape = (1, len(translator.source.bands), height, width)
-        check_size(translator.generator, shape, said=f"a picture of {width}×{height} px")
+        translator.generator.check_size(shape, said=f"a picture of {width}×{height} px")
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")
 

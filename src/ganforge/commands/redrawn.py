@@ -21,7 +21,6 @@ from ganforge.lattice.canonical import Look, joined, pages, spacing
 from ganforge.lattice.draw import dot_ink, draw_at
 from ganforge.lattice.probability import Calibration, Candidates, probable_bonds
 from ganforge.pictures import images, rasters
-from ganforge.runs.generators import check_size
 
 _BATCH_PIXELS = 2**19  # of pages that are translated at a time
 _BATCH = 16  # pictures whose pages are translated together
@@ -163,7 +162,7 @@ def predict(
     written = [file for targets in files.values() for file in targets]
     check_targets(output, written, overwrite)
     side = translator.size
-    check_size(translator.generator, (1, len(translator.source.bands), side, side), said=f"a page of {side} px")
+    translator.generator.check_size((1, len(translator.source.bands), side, side), said=f"a page of {side} px")
     for folder in {output, *(file.parent for file in written)}:
         make_writable(folder, f"--output {folder}")
 

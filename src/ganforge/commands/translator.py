@@ -8,26 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
-import torch
-from torch import nn
 
 from ganforge.commands import windows as parts
 from ganforge.commands.windows import Scene, scene_of
 from ganforge.errors import require
-from ganforge.networks.layers import fixed_statistics, infer
-from ganforge.networks.symmetry import SymmetryAverage
 from ganforge.pictures import images
 from ganforge.pictures.normalization import RANGES, Normalization
 from ganforge.pictures.rasters import Raster
 from ganforge.pictures.sides import Side
 from ganforge.pictures.tiling import Mosaic, Tiling, Window
-from ganforge.runs.checkpoint import sides_in
-from ganforge.runs.generators import Generator
+from ganforge.runs.card import sides_in
+from ganforge.runs.engine import Draw, Generator
 
 _BATCH_PIXELS = 2**20  # of windows that are translated at a time, at most
 _SAMPLED = 4  # windows a side of a scene, of which its statistics are taken
@@ -94,8 +89,7 @@ class Translator:
             tile = self.size
         require(overlap is None or tile is not None, f"--overlap {overlap}: is that of tiles; give --tile N too")
         self.tile, self.overlap, self.full_size = tile, 0.5 if overlap is None else overlap, full_size
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = (SymmetryAverage(generator.network) if tta else generator.network).to(device)
+        self.engine = generator.engine(self.norm_mode, tta)
         self.tiling(self.size, self.size)  # refuses what is no overlap
 
     @property
@@ -130,10 +124,6 @@ class Translator:
         """A prepared picture (h, w, C) -> float32 (C, h, w) in [-1, 1]."""
         return images.to_unit(fitted)
 
-    def draw(self, sources: torch.Tensor) -> torch.Tensor:
-        """What the network draws of encoded pictures (B, C, h, w): (B, C', h, w), finite."""
-        return self.generator.checked(infer(self.network, sources.to(self._device), self.norm_mode))
-
     def decode(self, drawn: np.ndarray) -> np.ndarray:
         """Float (C', h, w) in [-1, 1] -> a picture (h, w, C')."""
         return images.from_unit(drawn)
@@ -153,14 +143,14 @@ class Translator:
         """Prepared pictures (h, w, C) of one size -> (h, w, C'), at this size; in windows where that is larger."""
         if self.tile is not None and max(fitted[0].shape[:2]) > self.tile:
             return [np.concatenate([rows for _, rows in self.rows(scene_of(picture))]) for picture in fitted]
-        drawn = self.draw(torch.from_numpy(np.stack([self.encode(picture) for picture in fitted])))
-        return [self.decode(picture) for picture in drawn.float().cpu().numpy()]
+        drawn = self.engine.draw(np.stack([self.encode(picture) for picture in fitted]))
+        return [self.decode(picture) for picture in drawn]
 
     def tiling(self, height: int, width: int) -> Tiling:
         """The windows in which a picture of this size is translated."""
         if self.tile is None:
             return Tiling(height, width, max(height, width), 0)
-        return Tiling(height, width, self.tile, self.overlap, math.gcd(self.tile, _LARGEST_STEP, self._halvings))
+        return Tiling(height, width, self.tile, self.overlap, math.gcd(self.tile, _LARGEST_STEP, self.engine.halvings))
 
     def rows(
         self, scene: Scene, nodata: float | None = None, done: Callable[[int], None] = lambda windows: None
@@ -171,7 +161,7 @@ class Translator:
         """
         tiling, channels = self.tiling(scene.height, scene.width), len(self.target.bands)
         mosaic, masks, index = Mosaic(tiling, channels), deque(maxlen=2), 0
-        with ThreadPoolExecutor(1) as pool, self._network(scene, tiling) as network:
+        with ThreadPoolExecutor(1) as pool, self._drawing(scene, tiling) as draw:
             strips = [list(windows) for _, windows in groupby(tiling, key=attrgetter("top"))]
             ahead = pool.submit(scene.read, *parts.strip(strips[0], scene.width))
             for strip, after in zip(strips, [*strips[1:], None], strict=True):
@@ -180,7 +170,7 @@ class Translator:
                     ahead = pool.submit(scene.read, *parts.strip(after, scene.width))
                 masks.append((strip[0].top, strip[0].height, valid))
                 for windows in parts.batches(strip, max(1, _BATCH_PIXELS // tiling.tile**2)):
-                    for part in self._windows(network, windows, values, valid, tiling.tile):
+                    for part in self._windows(draw, windows, values, valid, tiling.tile):
                         for top, rows in mosaic.add(index, part):
                             yield top, self._finished(rows, parts.mask(masks, top, len(rows)), nodata)
                         index += 1
@@ -199,7 +189,7 @@ class Translator:
 
     def _windows(
         self,
-        network: Callable[[torch.Tensor], torch.Tensor],
+        draw: Draw,
         windows: Sequence[Window],
         values: np.ndarray,
         valid: np.ndarray | None,
@@ -211,8 +201,7 @@ class Translator:
         generated = {}
         if seen:
             batch = np.stack([self._encoded(window, values, valid, top, tile) for window in seen])
-            drawn = network(torch.from_numpy(batch).to(self._device)).float()
-            drawn = self.generator.checked(drawn).permute(0, 2, 3, 1).cpu().numpy()
+            drawn = draw(batch).transpose(0, 2, 3, 1)
             generated = {w: part[: w.height, : w.width] for w, part in zip(seen, drawn, strict=True)}
         channels = len(self.target.bands)
         return [
@@ -228,15 +217,14 @@ class Translator:
         return np.pad(encoded, ((0, 0), (0, below), (0, right)), mode="edge")
 
     @contextmanager
-    def _network(self, scene: Scene, tiling: Tiling) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    def _drawing(self, scene: Scene, tiling: Tiling) -> Iterator[Draw]:
         """The network for windows: with the statistics of the scene where each window would be given its own."""
-        own = self.norm_mode == "batch" or any(isinstance(m, nn.InstanceNorm2d) for m in self.network.modules())
-        sample = self._sample(scene, tiling) if own and len(tiling) > 1 else []
+        sample = self._sample(scene, tiling) if self.engine.has_own_statistics and len(tiling) > 1 else []
         if not len(sample):
-            yield lambda windows: infer(self.network, windows, self.norm_mode)
+            yield self.engine.draw
             return
-        with fixed_statistics(self.network, torch.from_numpy(np.stack(sample)).to(self._device)):
-            yield lambda windows: infer(self.network, windows, "running")
+        with self.engine.with_statistics(np.stack(sample)) as draw:
+            yield draw
 
     def _sample(self, scene: Scene, tiling: Tiling) -> list[np.ndarray]:
         """Windows from all over a scene, encoded."""
@@ -290,16 +278,6 @@ class Translator:
             f"--dtype {self.dtype}: would round results that lie between {low:g} and {high:g} to whole numbers; choose "
             "float32",
         )
-
-    @cached_property
-    def _halvings(self) -> int:
-        """How many px of a picture are one in the network's middle."""
-        strides = [module.stride[0] for module in self.network.modules() if isinstance(module, nn.Conv2d)]
-        return math.prod(strides)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
 
 
 def fit(picture: np.ndarray, card: dict) -> tuple[np.ndarray, tuple[int, int]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ganforge.commands.colour import ColourTranslator
 from ganforge.commands.translator import Translator
-from ganforge.runs.generators import Generator
+from ganforge.runs.engine import Generator
 
 
 def translator(generator: Generator, **options: Any) -> Translator:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ganforge.errors import UserError, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST = 1000  # domains
 LONGEST = 100  # characters of a name
@@ -65,6 +65,8 @@ class Domains:
 
     def with_label(self, labels: Tensor, index: int, value: Tensor | float = 1.0) -> Tensor:
         """Labels (..., D) with that of a domain changed; where it becomes 1, those that it excludes become 0."""
+        import torch
+
         changed = labels.clone()
         changed[..., index] = value
         for other in self.excluded(index):

@@ -11,7 +11,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ganforge.errors import require
+from ganforge.game.outputs import Output
 from ganforge.game.schedules import Cosine, Schedule
+
+__all__ = ["Output", "Player", "clamp", "clamped", "held"]
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,6 @@ class Player:
             "the training that is done, such as model/schedule=linear",
         )
         require(self.clip is None or self.clip > 0, f"model.clip_{self.name}={self.clip}: a norm above 0, or null")
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a user gets from a trained model: images of a network, or of its moving average where there is one.
-
-    network: the attribute of the system. fed: "picture" (B, C, H, W) or "latent" (B, D). told: the entry of a batch
-    that the network is told beside it: "label" (B,), or "labels" (B, D) of 0 and 1; None for nothing. reader: the
-    attribute of the network that says which labels it sees in a picture, if there is one.
-    """
-
-    network: str
-    fed: str
-    told: str | None = None
-    reader: str | None = None
 
 
 @contextmanager

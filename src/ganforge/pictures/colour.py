@@ -6,20 +6,16 @@ As IEC 61966-2-1 and CIE 15 define them, with scikit-image's matrix and white po
 import torch
 from torch import Tensor
 
-# What a checkpoint says of the numbers of its pictures; another meaning needs another sentence.
-SPACE = "CIE L*a*b* of sRGB under D65: source L/50 - 1, target a/110 and b/110"
+from ganforge.pictures.lab import CHROMA, EDGE, OFFSET, SLOPE, SPACE, WHITE, XYZ
 
-_CHROMA = 110.0  # a and b of sRGB lie within -108 and 99
-_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))  # of RGB
-_WHITE = (0.95047, 1.0, 1.08883)
-_EDGE, _SLOPE, _OFFSET = 0.008856, 7.787, 16 / 116  # of the straight part of the cube root
+__all__ = ["SPACE", "decode", "encode", "lab_of", "rgb_of"]
 
 
 def lab_of(rgb: Tensor) -> Tensor:
     """sRGB (..., 3, H, W) in [0, 1] -> L in [0, 100], a and b, (..., 3, H, W)."""
     linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    shares = _mixed(linear, rgb.new_tensor(_XYZ)) / rgb.new_tensor(_WHITE)[:, None, None]
-    roots = torch.where(shares > _EDGE, shares.clamp(min=_EDGE) ** (1 / 3), _SLOPE * shares + _OFFSET)
+    shares = _mixed(linear, rgb.new_tensor(XYZ)) / rgb.new_tensor(WHITE)[:, None, None]
+    roots = torch.where(shares > EDGE, shares.clamp(min=EDGE) ** (1 / 3), SLOPE * shares + OFFSET)
     x, y, z = roots.unbind(-3)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-3)
 
@@ -32,10 +28,10 @@ def rgb_of(lab: Tensor) -> Tensor:
     lightness, a, b = lab.unbind(-3)
     y = (lightness + 16) / 116
     roots = torch.stack([a / 500 + y, y, y - b / 200], dim=-3)
-    edge = _SLOPE * _EDGE + _OFFSET
-    shares = torch.where(roots > edge, roots.clamp(min=edge) ** 3, (roots - _OFFSET) / _SLOPE)
-    matrix = torch.linalg.inv(torch.tensor(_XYZ, dtype=torch.float64)).to(lab)
-    linear = _mixed(shares * lab.new_tensor(_WHITE)[:, None, None], matrix)
+    edge = SLOPE * EDGE + OFFSET
+    shares = torch.where(roots > edge, roots.clamp(min=edge) ** 3, (roots - OFFSET) / SLOPE)
+    matrix = torch.linalg.inv(torch.tensor(XYZ, dtype=torch.float64)).to(lab)
+    linear = _mixed(shares * lab.new_tensor(WHITE)[:, None, None], matrix)
     linear = _desaturated(linear, shares[..., 1:2, :, :].clamp(0, 1))
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, linear * 12.92)
 
@@ -43,12 +39,12 @@ def rgb_of(lab: Tensor) -> Tensor:
 def encode(rgb: Tensor) -> tuple[Tensor, Tensor]:
     """Pictures (..., 3, H, W) in [-1, 1] -> source (..., 1, H, W), lightness, and target (..., 2, H, W), colour."""
     lab = lab_of((rgb.float() + 1) / 2)
-    return lab[..., :1, :, :] / 50 - 1, lab[..., 1:, :, :] / _CHROMA
+    return lab[..., :1, :, :] / 50 - 1, lab[..., 1:, :, :] / CHROMA
 
 
 def decode(source: Tensor, target: Tensor) -> Tensor:
     """The inverse of `encode`: pictures (..., 3, H, W) in [-1, 1]. A target of 0 gives the grey picture."""
-    lab = torch.cat([(source.float() + 1) * 50, target.float() * _CHROMA], dim=-3)
+    lab = torch.cat([(source.float() + 1) * 50, target.float() * CHROMA], dim=-3)
     return 2 * rgb_of(lab) - 1
 
 

@@ -2,7 +2,6 @@
 
 import os
 import reprlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -24,6 +24,7 @@ from ganforge.game.players import Output
 from ganforge.networks.stargan import Asked
 from ganforge.runs.checkpoint import LARGEST, find, load
 from ganforge.runs.classes import NOT_THERE, classes, named
+from ganforge.runs.torch_engine import TorchEngine
 
 _MOST_SETTING = 2**16  # of a network: channels, layers, numbers of a latent
 _LAYERS_HELD = 3  # outputs of a layer that are in memory at once, at least
@@ -56,6 +57,23 @@ class Generator:
     def told_label(self) -> bool:
         """Whether it is told a class."""
         return self.output.told == "label"
+
+    def engine(self, norm_mode: str, tta: bool) -> TorchEngine:
+        return TorchEngine(self.network, self.checked, norm_mode, tta)
+
+    def check_size(self, *shapes: tuple[int, ...], said: str) -> None:
+        check_size(self, *shapes, said=said)
+
+    def asked(self, labels: np.ndarray) -> "Generator":
+        """One of pictures alone, told labels (D,); where they are NaN, those that the reader sees in a picture."""
+        unknown = bool(np.isnan(labels).any())
+        require(
+            not unknown or self.reader is not None,
+            f"{self.path}: give all of {', '.join(self.domains.names)}; it cannot read them in a picture",
+        )
+        told = torch.from_numpy(labels)
+        network = Asked(self.network, told, self.reader if unknown else None, self.card["size"])
+        return replace(self, network=network)
 
     def checked(self, pictures: Tensor) -> Tensor:
         """The pictures that it drew; raises UserError where they hold a NaN or an infinity."""
@@ -148,46 +166,6 @@ def load_generator(path: str | Path, output: str | None = None) -> Generator:
     _check_channels(card, card["networks"][chosen.network], chosen, path)
     reader = networks.get(chosen.reader)
     return Generator(network=networks[chosen.network], card=card, path=path, output=chosen, reader=reader)
-
-
-def asked(generator: Generator, to: str | None = None, settings: Mapping[str, bool] | None = None) -> Generator:
-    """A generator of pictures alone: one that is told labels with those that are asked for, others as they are.
-
-    to: a domain, or of attributes one that a picture is to have. settings: attributes by name; those that are not given
-    stay as the reader of the model sees them in each picture. Raises UserError for a model that is told none, for names
-    that are not there (listing those that are), for settings that exclude each other, and where nothing is asked.
-    """
-    settings, domains, path = dict(settings or {}), generator.domains, generator.path
-    said = {name: f"--set {name}={value:d}" for name, value in settings.items()}
-    if to is not None:
-        said = {to: f"--to {to}", **{name: text for name, text in said.items() if name != to}}
-    typed = " ".join(said.values())
-    if domains is None:
-        require(not said, f"{typed}: {path} translates in one way, without a choice of domains")
-        return generator
-    names = ", ".join(domains.names)
-    how = "--to DOMAIN, or --to all" if domains.one_of_many else "--set ATTRIBUTE=1 or =0, --to ATTRIBUTE, or --to all"
-    require(bool(said), f"{path} translates to {names}: say to which, by {how}")
-    require(
-        not (domains.one_of_many and settings), f"{typed}: {path} has domains, not attributes; give --to of {names}"
-    )
-    require(settings.get(to, True), f"{typed}: contradict each other")
-    wanted = {**({} if to is None else {to: True}), **settings}
-    labels = torch.full((len(domains.names),), torch.nan)
-    for name, value in wanted.items():
-        index = domains.index(name, said[name])
-        labels = domains.with_label(labels, index, float(value))
-        others = [other for other in domains.excluded(index) if wanted.get(domains.names[other])]
-        require(
-            not (value and others),
-            f"{typed}: of {name} and {domains.names[(others or [0])[0]]} one at most is possible",
-        )
-    unknown = bool(labels.isnan().any())
-    require(
-        not unknown or generator.reader is not None, f"{path}: give all of {names}; it cannot read them in a picture"
-    )
-    network = Asked(generator.network, labels, generator.reader if unknown else None, generator.card["size"])
-    return replace(generator, network=network)
 
 
 def outputs_of(system: type, model: dict[str, Any]) -> dict[str, Any]:
