@@ -52,6 +52,14 @@ def test_lines_are_no_marks_with_dots_between_or_without():
     assert match.recall == match.precision == 1
 
 
+@pytest.mark.parametrize(("kind", "seed", "index"), [("touching", 15, 28), ("touching", 14, 13), ("crosses", 10, 8)])
+def test_a_patch_is_neither_taken_for_one_mark_nor_a_mark_for_several(kind, seed, index):
+    """A small patch of touching dots looks like a large one, and each arm of a broad cross like a dot."""
+    picture, sites = KINDS[kind](np.random.default_rng([seed, index]))
+    match = match_sites(find_sites(picture), sites, 0.3)
+    assert match.recall == match.precision == 1
+
+
 def test_large_pictures_have_large_marks():
     network = disorder(patch("kagome", (9, 9)), 0.05, np.random.default_rng(0))
     for style in (Style(dot_radius=1.0, line_width=0.5), Style(dot_radius=3.0, line_width=0.5)):
