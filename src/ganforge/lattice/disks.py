@@ -6,7 +6,7 @@ ink is left over; what remains unexplained says which guess is right, and whethe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
@@ -23,6 +23,8 @@ RADII = np.linspace(0.6, 1.6, 41)  # of the guess
 ENOUGH = 4000  # pixels that the radius is fitted to
 LEAST_GAIN = 0.3  # of a disk's area, that it explains alone
 LEAST_REST = 0.3  # of full ink, in the middle of what is left over
+LEAST_SHARED = 0.6  # of what a disk or the ink around it covers, what both do
+MOST_OF_DISKS, LEAST_OTHER = 0.2, 0.5  # of a mark's ink, what a disk of its area leaves unexplained
 APART = 1.6  # radii between two disks, at least: closer ones would do for a line
 
 
@@ -96,6 +98,13 @@ class Pixels:
             sites = sites[keep]
         return Disks(sites, disks.radius, disks.rim, disks.miss)
 
+    def told(self, disks: Disks) -> Disks:
+        """Without those that share too little with the ink there, where most are disks: letters, pieces of lines."""
+        away, owner = cKDTree(disks.sites).query(self.places)
+        own = cover(away, disks.radius, disks.rim)
+        shared, all_of = (np.bincount(owner, of(self.ink, own), len(disks.sites)) for of in (np.minimum, np.maximum))
+        return replace(disks, sites=disks.sites[shared > LEAST_SHARED * all_of])
+
     def gained(self, disks: Disks) -> np.ndarray:
         """(N, 2) its sites, and one more wherever the middle of a disk is left over."""
         rest = np.zeros(self.shape)
@@ -105,6 +114,18 @@ class Pixels:
         rest = gaussian_filter(rest, disks.radius / 2)
         row, column = np.nonzero((rest >= maximum_filter(rest, 2 * int(disks.radius) + 1)) & (rest > LEAST_REST))
         return np.concatenate([disks.sites, np.stack([column, row], axis=1) + 0.5])
+
+
+def are_others(ink: np.ndarray, sites: np.ndarray, radius: float) -> np.ndarray:
+    """(N,) what are no marks where most marks are disks, of any radius about this one: letters."""
+    pixels = Pixels(ink)
+    away, owner = cKDTree(sites).query(pixels.places)
+    near = away < 3 * radius
+    away, owner, ink = away[near], owner[near], pixels.ink[near]
+    mass = np.maximum(np.bincount(owner, ink, len(sites)), 1e-6)
+    own = cover(away, np.sqrt(mass / np.pi)[owner], RIMS[0])
+    miss = np.bincount(owner, np.abs(ink - own), len(sites)) / mass
+    return (miss > LEAST_OTHER) & (np.median(miss) < MOST_OF_DISKS)
 
 
 def cover(away: np.ndarray, radius: float, rim: float) -> np.ndarray:
@@ -126,6 +147,9 @@ def disks_of(ink: np.ndarray, guesses: Iterable[tuple[np.ndarray, float]]) -> Di
         if best.miss < GOOD:
             break
     if best is None or best.miss > ALL_INK:
+        return None
+    best = pixels.told(best)
+    if len(best.sites) < 2:
         return None
     apart = cKDTree(best.sites).query(best.sites, k=2)[0][:, 1]
     return best if np.quantile(apart, 0.2) > APART * best.radius else None

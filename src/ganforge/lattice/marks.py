@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
 from scipy.spatial import cKDTree
 
-from ganforge.lattice.disks import disks_of
+from ganforge.lattice.disks import are_others, disks_of
 
 STEP = 1.15  # between radii that are looked for
 SMALLEST, LARGEST = 1.0, 12.0  # px, radii of marks on a picture of 256 px; smaller ones on all
@@ -26,7 +26,9 @@ LEAST_MASS = 0.3  # of the usual mark's ink
 PALEST = 0.15  # ink of a line
 LEAST_DISK = 2.0  # px, radius of disks that differ from lines in their distance to the paper
 FAR = 0.3  # of what all ink covers
-SOLID = 0.5  # of a blob's radius, how far from paper the middle of one is that is no cross and no group of marks
+SOLID = 0.5  # of a blob's radius, how far from paper its middle is at least, but in crosses and groups of marks
+LEAST_SHARE = 0.1  # of the marks, what are more marks of another size
+THICK = 0.7  # of a mark's radius, how far its middle is from paper at least where it may be a stroke
 LONGEST = 2.5  # diameters of a mark, how far its patch reaches at most
 FEWEST = 3  # patches of which can be said that they are alike
 UNLIKE, MOST = 0.3, 0.8  # of the usual area, by which less that share of all differs where patches are alike
@@ -60,16 +62,32 @@ def marks(ink: np.ndarray) -> tuple[np.ndarray, bool]:
             radius, sites = deep, round_blobs(np.minimum(depth / deep, 1.0), CONE * deep)
     if len(sites) == 0:
         return NONE, False
-    sites = sites[~are_on_strokes(sites, radius, parts)]
+    sites = sites[~are_on_strokes(sites, radius, parts, depth)]
     if len(sites) == 0:
         return NONE, False
     sites, mass = centred(blobs, sites, radius)
-    return sites[mass > LEAST_MASS * np.median(mass)], False
+    keep = (mass > LEAST_MASS * np.median(mass)) & ~are_others(blobs, sites, radius)
+    return np.concatenate([sites[keep], of_another_size(blobs, sites, parts)]), False
+
+
+def of_another_size(blobs: np.ndarray, sites: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """(K, 2) more marks: disks that are all the ink of the patches without a site."""
+    found = np.unique(patch_of(sites, parts))
+    rest = np.where(maximum_filter(np.isin(parts, found[found > 0]), 5), 0.0, blobs)
+    depth = distance_transform_edt(rest > 0.5)
+    radius = usual_radius(rest)
+    if radius is None or (rest > 0.5).sum() < LEAST_SHARE * len(sites) * np.pi:
+        return NONE
+    disks = disks_of(rest, guesses(rest, depth, radius, usual_depth(depth)))
+    is_told = disks is not None and disks.radius > SMALLEST and len(disks.sites) > LEAST_SHARE * len(sites)
+    return disks.sites if is_told else NONE
 
 
 def guesses(blobs: np.ndarray, depth: np.ndarray, radius: float, deep: float) -> Iterator[tuple[np.ndarray, float]]:
     """Sites and radius of marks that may touch: blobs of several radii, of the ink and of its distance to the paper."""
     for guess in (radius, 1.2 * radius, 0.85 * deep, deep, 1.15 * deep):
+        if not SOLID * deep < guess < deep / SOLID:
+            continue
         for sites in (round_blobs(blobs, guess), round_blobs(np.minimum(depth / guess, 1.0), CONE * guess)):
             yield centred(blobs, sites, guess)[0], guess
 
@@ -82,20 +100,28 @@ def patches(blobs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return parts, areas
 
 
+def cell_of(sites: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(2, N) column and row of the pixel that each site lies in."""
+    return np.clip(np.floor(sites).astype(np.int64), 0, [shape[1] - 1, shape[0] - 1]).T
+
+
 def patch_of(sites: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """(N,) number of the patch that each site lies in, 0 for none."""
-    height, width = parts.shape
-    column, row = np.clip(np.floor(sites).astype(np.int64), 0, [width - 1, height - 1]).T
+    column, row = cell_of(sites, parts.shape)
     return parts[row, column]
 
 
-def are_on_strokes(sites: np.ndarray, radius: float, parts: np.ndarray) -> np.ndarray:
-    """(N,) whether a site is in a patch that reaches farther than all its marks side by side: a frame, an axis."""
+def are_on_strokes(sites: np.ndarray, radius: float, parts: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N,) whether a site is where strokes meet: thin, in a patch that reaches farther than its marks side by side.
+
+    depth: (H, W) px from the paper. A frame or an axis is such a patch; a mark that touches one is thick.
+    """
     sides = [0, *(max(row.stop - row.start, column.stop - column.start) for row, column in ndimage.find_objects(parts))]
-    own = patch_of(sites, parts)
+    column, row = cell_of(sites, parts.shape)
+    own = parts[row, column]
     reach = np.bincount(own, minlength=len(sides)) * LONGEST * 2 * radius
     reach[0] = np.inf
-    return (np.array(sides) > reach)[own]
+    return (np.array(sides) > reach)[own] & (depth[row, column] < THICK * radius)
 
 
 def one_each(sites: np.ndarray, parts: np.ndarray, areas: np.ndarray) -> bool:

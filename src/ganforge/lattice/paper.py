@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 LEAST_CONTRAST = 24.0  # of 255, between marks and paper
 FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface at most
 RIM = 0.03  # of the shorter side, that is taken for paper at first
+WIDEST_FRAME = 0.25  # of the shorter side
+EVEN, PAPER_EVEN = 0.95, 0.8  # of a ring of pixels, what is of one tone in a frame and, with marks, in paper
 FITTED = 20_000  # pixels that the paper is fitted to, about
 
 
@@ -34,6 +36,30 @@ def ink_of(picture: np.ndarray) -> np.ndarray | None:
     if full < LEAST_CONTRAST:
         return None
     return np.clip(ink / full, -0.5, 1.2).astype(np.float32)
+
+
+def frame_of(picture: np.ndarray) -> int:
+    """Width in px of a frame of one tone along the rim of a (H, W) or (H, W, C) picture, 0 where there is none.
+
+    Inside of it is paper of another tone, which is not that of the frame again.
+    """
+    levels = np.asarray(picture, dtype=np.float32).reshape(*picture.shape[:2], -1)
+    height, width, channels = levels.shape
+    tones, shares = [], []
+    for depth in range(int(WIDEST_FRAME * min(height, width))):
+        part = levels[depth : height - depth, depth : width - depth]
+        ring = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]]).reshape(-1, channels)
+        tones.append(np.median(ring, axis=0))
+        shares.append((np.abs(ring - tones[-1]).max(axis=1) < LEAST_CONTRAST).mean())
+    if not tones:
+        return 0
+    tone, share = np.array(tones), np.array(shares)
+    is_outer = np.abs(tone - tone[0]).max(axis=1) < LEAST_CONTRAST
+    end = int(np.argmin(is_outer)) if not is_outer.all() else 0
+    is_paper = ~is_outer & (share > PAPER_EVEN)
+    if end == 0 or (share[:end] < EVEN).any() or is_outer[end:].any() or not is_paper[end : end + 4].sum() > 1:
+        return 0
+    return end + 1  # and the pixel that is partly frame
 
 
 def paper_of(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
