@@ -54,7 +54,7 @@ def test_a_large_network_is_cut_so_that_every_bond_is_whole_on_some_page(name):
         assert (np.abs(page.sites - SIZE / 2) <= free / 2 + 0.01).all()
         assert len(page.index) < 20 or spacing(page.sites) == pytest.approx(14, rel=0.25)
     assert best.min() > 0.3
-    assert best.mean() > 0.87
+    assert best.mean() > 0.85
 
 
 def test_pages_that_disagree_at_their_cuts_are_outvoted_and_leave_no_seam():

@@ -120,7 +120,7 @@ def are_others(ink: np.ndarray, sites: np.ndarray, radius: float) -> np.ndarray:
     """(N,) what are no marks where most marks are disks, of any radius about this one: letters."""
     pixels = Pixels(ink)
     away, owner = cKDTree(sites).query(pixels.places)
-    near = away < 3 * radius
+    near = away < 1.5 * radius
     away, owner, ink = away[near], owner[near], pixels.ink[near]
     mass = np.maximum(np.bincount(owner, ink, len(sites)), 1e-6)
     own = cover(away, np.sqrt(mass / np.pi)[owner], RIMS[0])
