@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import overrides_for, overrides_for_model
+from conftest import TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge import cli
 from ganforge.commands.evaluate import Folder, evaluate, rebuild_data
 from ganforge.commands.extract import train
@@ -282,3 +282,17 @@ def test_an_extractor_of_the_same_classes_is_named_where_the_default_one_is_abse
     run(configured([*small, *pictures, *hint.split(), "evaluation.metrics.fidelity.metrics=[kid]"]))
     assert cli.main(["extractor", *digits, "--epochs", "1"]) == 0
     assert capsys.readouterr().out.endswith("to train and compare by it: evaluation=domain\n")
+
+
+def test_networks_of_running_and_of_batch_statistics_are_judged_from_one_run(configured, tmp_path):
+    run(configured([*TINY_PIX2PIX, "data.shifted=null", "model.generator.depth=3"]))
+    at_the_end = json.loads((tmp_path / "run/results.json").read_text())
+    found = {}
+    for mode in ("running", "batch"):
+        file = tmp_path / f"{mode}.json"
+        assert cli.main(["evaluate", str(tmp_path / "run"), "--norm-mode", mode, "--output", str(file)]) == 0
+        found[mode] = json.loads(file.read_text())
+    own = load_generator(tmp_path / "run").card["norm_mode"]
+    assert found[own]["test/l1"] == pytest.approx(at_the_end["test/l1"], rel=1e-3)
+    assert {"test/bond_f1", "test/l1"} <= found["batch"].keys() & found["running"].keys()
+    assert abs(found["batch"]["test/l1"] - found["running"]["test/l1"]) > 1e-3

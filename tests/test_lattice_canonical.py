@@ -54,7 +54,7 @@ def test_a_large_network_is_cut_so_that_every_bond_is_whole_on_some_page(name):
         assert (np.abs(page.sites - SIZE / 2) <= free / 2 + 0.01).all()
         assert len(page.index) < 20 or spacing(page.sites) == pytest.approx(14, rel=0.25)
     assert best.min() > 0.3
-    assert best.mean() > 0.8
+    assert best.mean() > 0.85
 
 
 def test_pages_that_disagree_at_their_cuts_are_outvoted_and_leave_no_seam():
@@ -106,11 +106,17 @@ def test_sites_that_crowd_are_refused_and_few_are_no_trouble():
 def test_the_look_of_a_training_goes_through_its_card():
     distribution = Distribution(lattices=("square",), dot_radius=(3.0, 4.5), line_width=(3.0, 3.0), scale=(0.7, 1.0))
     look = Look.of(distribution, SIZE, 0)
+    Look.of.cache_clear()
     assert look == Look.of(distribution, SIZE, 0) and look.line_width == 3.0
     rng = np.random.default_rng(5)
-    placed = [place(network, SIZE, style) for network, style in (sample(distribution, SIZE, rng) for _ in range(60))]
+    placed = [place(network, SIZE, style) for network, style in (sample(distribution, SIZE, rng) for _ in range(600))]
     spacings = [2 * spacing(network.sites) for network in placed]  # of 256 px
-    assert look.spacing[:2] == pytest.approx(np.quantile(spacings, [0.05, 0.5]), rel=0.25)
+    assert look.spacing == pytest.approx(np.quantile(spacings, [0.05, 0.5, 0.95]), rel=0.1)
+    other = Look.of(distribution, SIZE, 1)
+    assert other.spacing == pytest.approx(look.spacing, rel=0.1)
+    assert (other.dot_radius, other.margin, other.scale) == pytest.approx(
+        (look.dot_radius, look.margin, look.scale), rel=0.05
+    )
     card = look.to_card()
     assert Look.is_card(card) and Look.from_card(card) == look
     changes = [("dot_radius", 1e9), ("dot_radius", float("nan")), ("margin", 64.0), ("scale", 0.0), ("scale", "1")]

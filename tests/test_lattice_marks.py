@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from ganforge.errors import UserError
 from ganforge.lattice import Style, disorder, draw, find_sites, match_sites, patch
+from ganforge.lattice.draw import dot_ink, grey
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks/site_finder.py"
 specification = importlib.util.spec_from_file_location("site_finder", BENCHMARK)
@@ -49,6 +51,59 @@ def test_lines_are_no_marks_with_dots_between_or_without():
     framed = drawing.source.copy()
     framed[3:5, 3:-3] = framed[-5:-3, 3:-3] = framed[3:-3, 3:5] = framed[3:-3, -5:-3] = 0
     match = match_sites(find_sites(framed), drawing.network.sites, 0.3)
+    assert match.recall == match.precision == 1
+
+
+@pytest.mark.parametrize(("kind", "seed", "index"), [("touching", 15, 28), ("touching", 14, 13), ("crosses", 10, 8)])
+def test_a_patch_is_neither_taken_for_one_mark_nor_a_mark_for_several(kind, seed, index):
+    """A small patch of touching dots looks like a large one, and each arm of a broad cross like a dot."""
+    picture, sites = KINDS[kind](np.random.default_rng([seed, index]))
+    match = match_sites(find_sites(picture), sites, 0.3)
+    assert match.recall == match.precision == 1
+
+
+def page_of(change):
+    """400 px of 75 dots of 4.5 px, and what else `change` draws."""
+    network = disorder(patch("kagome", (5, 5)), 0.06, np.random.default_rng(11))
+    sites = network.sites - network.sites.min(axis=0)
+    sites = sites * (260 / sites.max()) + 70
+    page = Image.fromarray(grey(dot_ink(sites, 4.5, 400)))
+    change(ImageDraw.Draw(page))
+    return np.asarray(page), sites
+
+
+def caption(pen):
+    pen.text((60, 355), "Figure 3. Sites of a sample", fill=0, font=ImageFont.load_default(18))
+
+
+def scale_bar(pen):
+    pen.line([300, 380, 380, 380], fill=0, width=4)
+    pen.text((310, 358), "100 um", fill=0, font=ImageFont.load_default(14))
+
+
+def axes(pen):
+    pen.line([40, 20, 40, 360, 370, 360], fill=0)
+    for step in range(6):
+        pen.line([40 + 60 * step, 360, 40 + 60 * step, 366], fill=0)
+        pen.text((34 + 60 * step, 368), str(20 * step), fill=0, font=ImageFont.load_default(12))
+
+
+def frame(pen):
+    pen.rectangle([0, 0, 399, 399], outline=0, width=6)
+
+
+@pytest.mark.parametrize("change", [caption, scale_bar, axes, frame])
+def test_what_else_a_figure_shows_is_no_site(change):
+    picture, sites = page_of(change)
+    match = match_sites(find_sites(picture), sites, 0.3)
+    assert match.recall == match.precision == 1
+
+
+@pytest.mark.parametrize("radii", [(6.0, 3.5), (7.0, 2.5)])
+def test_marks_of_two_sizes_are_all_sites(radii):
+    _, sites = page_of(lambda pen: None)
+    ink = np.maximum(*(dot_ink(sites[turn::2], radius, 400) for turn, radius in enumerate(radii)))
+    match = match_sites(find_sites(grey(ink)), sites, 0.3)
     assert match.recall == match.precision == 1
 
 

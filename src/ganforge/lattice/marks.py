@@ -1,13 +1,17 @@
-"""Where a picture has marks: dots, rings, squares or crosses, of whatever colour, on whatever paper.
+"""Where a picture has marks: dots, rings, squares or crosses, in its ink, which is what differs from its paper.
 
-The paper is what the rim of the picture shows and changes slowly across it; marks are what differs from it. They are of
-one size, that of most blobs of the picture, and lie where a blob of that size stands out, too round to be a line.
+They are of one size, that of most blobs of the picture, and lie where a blob of that size stands out, too round to be a
+line. Where several may be in one patch of ink, disks that are all of it are looked for.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label, maximum_filter
 from scipy.spatial import cKDTree
+
+from ganforge.lattice.disks import are_others, disks_of
 
 STEP = 1.15  # between radii that are looked for
 SMALLEST, LARGEST = 1.0, 12.0  # px, radii of marks on a picture of 256 px; smaller ones on all
@@ -19,120 +23,112 @@ ROUND = 0.3  # of the curvature across, least curvature along: a line has none
 CROWDED = 0.25  # of all ink, in patches of more than two marks
 CONE = 0.55  # of the radius of a disk, that of the blob that the distance to its rim is
 LEAST_MASS = 0.3  # of the usual mark's ink
-LEAST_CONTRAST = 24.0  # of 255, between marks and paper
-FLAT = 1.0  # of 255, by which most of the paper differs from a smooth surface at most
-RIM = 0.03  # of the shorter side, that is taken for paper at first
-FITTED = 20_000  # pixels that the paper is fitted to, about
 PALEST = 0.15  # ink of a line
 LEAST_DISK = 2.0  # px, radius of disks that differ from lines in their distance to the paper
-ALL_INK = (0.85, 1.3)  # of the ink, what disks cover that are all of it
 FAR = 0.3  # of what all ink covers
+SOLID = 0.5  # of a blob's radius, how far from paper its middle is at least, but in crosses and groups of marks
+LEAST_SHARE = 0.1  # of the marks, what are more marks of another size
+THICK = 0.7  # of a mark's radius, how far its middle is from paper at least where it may be a stroke
+LONGEST = 2.5  # diameters of a mark, how far its patch reaches at most
+FEWEST = 3  # patches of which can be said that they are alike
+UNLIKE, MOST = 0.3, 0.8  # of the usual area, by which less that share of all differs where patches are alike
 LEAST_HOLE, MOST_HOLE = 0.08, 0.9  # of what a ring encloses
 
 
 NONE = np.zeros((0, 2))
 
 
-def marks(ink: np.ndarray) -> np.ndarray:
-    """(N, 2) centres in px of the marks of a picture's ink."""
+def marks(ink: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(N, 2) centres in px of the marks of a picture's ink, and whether it is known that no lines join them.
+
+    It is where the marks are disks that are all the ink there is.
+    """
     blobs = with_rings_filled(ink)
     radius = usual_radius(blobs)
-    if radius is None:
-        return NONE
-    if are_crowded(blobs, radius):
-        depth = distance_transform_edt(blobs > 0.5)
-        radius = usual_depth(depth)
-        sites = round_blobs(np.minimum(depth / radius, 1.0), CONE * radius)
-    else:
-        sites = round_blobs(blobs, radius)
+    if radius is None or not (blobs > 0.5).any():
+        return NONE, False
+    parts, areas = patches(blobs)
+    depth = distance_transform_edt(blobs > 0.5)
+    deep = usual_depth(depth)
+    sites = round_blobs(blobs, radius)
+    if deep < SOLID * radius or not one_each(sites, parts, areas):
+        disks = disks_of(blobs, guesses(blobs, depth, radius, deep))
+        if disks is not None:
+            return disks.sites, disks.radius >= LEAST_DISK
+        whole = radius_of_alike(parts, areas)
+        if whole is not None:
+            radius, sites = whole, round_blobs(blobs, whole)
+        elif areas[areas > 2.5 * np.pi * radius**2].sum() > CROWDED * areas.sum():
+            radius, sites = deep, round_blobs(np.minimum(depth / deep, 1.0), CONE * deep)
     if len(sites) == 0:
-        return NONE
+        return NONE, False
+    sites = sites[~are_on_strokes(sites, radius, parts, depth)]
+    if len(sites) == 0:
+        return NONE, False
     sites, mass = centred(blobs, sites, radius)
-    return sites[mass > LEAST_MASS * np.median(mass)]
+    keep = (mass > LEAST_MASS * np.median(mass)) & ~are_others(blobs, sites, radius)
+    return np.concatenate([sites[keep], of_another_size(blobs, sites, parts)]), False
 
 
-def ink_of(picture: np.ndarray) -> np.ndarray | None:
-    """(H, W) float32: how much each pixel differs from the paper, 1 for most of the marks; None for an empty page."""
-    levels = np.asarray(picture, dtype=np.float32).reshape(*picture.shape[:2], -1)
-    if levels.shape[2] > 1 and (levels == levels[..., :1]).all():
-        levels = levels[..., :1]
-    paper, is_ink = paper_of(levels)
-    away = paper - levels
-    if not is_ink.any():
-        return None
-    mean = away[is_ink].mean(axis=0)
-    length = float(np.sqrt((mean**2).sum()))
-    size = np.sqrt((away**2).sum(axis=2))
-    if length > 0.7 * float(size[is_ink].mean()):  # one colour: along it noise has a sign, and no mean
-        ink = (away * (mean / length)).sum(axis=2)
-        if mean.sum() > 0:  # what is dark reflects a share of what falls on it
-            ink = ink * (paper.mean() / np.maximum(paper.mean(axis=2), 1.0))
-    else:
-        ink = size
-    full = float(np.quantile(ink[is_ink], 0.7))
-    if full < LEAST_CONTRAST:
-        return None
-    return np.clip(ink / full, -0.5, 1.2).astype(np.float32)
+def of_another_size(blobs: np.ndarray, sites: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """(K, 2) more marks: disks that are all the ink of the patches without a site."""
+    found = np.unique(patch_of(sites, parts))
+    rest = np.where(maximum_filter(np.isin(parts, found[found > 0]), 5), 0.0, blobs)
+    depth = distance_transform_edt(rest > 0.5)
+    radius = usual_radius(rest)
+    if radius is None or (rest > 0.5).sum() < LEAST_SHARE * len(sites) * np.pi:
+        return NONE
+    disks = disks_of(rest, guesses(rest, depth, radius, usual_depth(depth)))
+    is_told = disks is not None and disks.radius > SMALLEST and len(disks.sites) > LEAST_SHARE * len(sites)
+    return disks.sites if is_told else NONE
 
 
-def paper_of(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, C) the paper beneath, a smooth surface, and (H, W) which pixels are none of it."""
-    height, width, channels = levels.shape
-    y, x = np.meshgrid(
-        np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32), indexing="ij"
-    )
-    rim = max(2, round(RIM * min(height, width)))
-    used = np.zeros((height, width), bool)
-    used[:rim], used[-rim:], used[:, :rim], used[:, -rim:] = True, True, True, True
-    powers = [(i, j) for total in range(4) for i, j in ((total - k, k) for k in range(total + 1))]
-    is_ink = np.zeros((height, width), bool)
-    for degree in (0, 1, 2, 3, 3, 3):
-        row, column = np.nonzero(used & ~is_ink)
-        step = max(1, len(row) // FITTED)
-        row, column = row[::step], column[::step]
-        terms = [(i, j) for i, j in powers if i + j <= degree]
-        basis = np.stack([x[row, column] ** i * y[row, column] ** j for i, j in terms], axis=1)
-        values = levels[row, column]
-        weight = np.ones(len(row), np.float32)
-        for _ in range(8):  # marks on the rim are outliers
-            root = np.sqrt(weight)[:, None]
-            factors = np.linalg.lstsq(basis * root, values * root, rcond=None)[0]
-            miss = np.sqrt(((values - basis @ factors) ** 2).sum(axis=1))
-            scale = max(2.0, 1.5 * float(np.median(miss)))
-            weight = 1 / (1 + (miss / scale) ** 2) ** 2
-        paper = sum(
-            x[..., None] ** i * y[..., None] ** j * factor for (i, j), factor in zip(terms, factors, strict=True)
-        )
-        away = np.sqrt(((levels - paper) ** 2).sum(axis=2))
-        level = parting(away)
-        is_ink = away > level
-        used[:] = True
-        if level > LEAST_CONTRAST and float(np.quantile(away[~is_ink], 0.9)) < FLAT:
-            return paper, is_ink
-    # What the polynomial misses, from the paper around.
-    reach = max(6.0, 0.04 * min(height, width))
-    near_ink = maximum_filter(away > level / 2, 3)
-    free = (~near_ink).astype(np.float32)
-    weight = gaussian_filter(free, reach, truncate=3.0)
-    rest = np.stack(
-        [gaussian_filter((levels[..., c] - paper[..., c]) * free, reach, truncate=3.0) for c in range(channels)], axis=2
-    )
-    paper = paper + rest / (weight + 0.05)[..., None]
-    away = np.sqrt(((levels - paper) ** 2).sum(axis=2))
-    level = parting(away)
-    return paper, (away > level) & (level > LEAST_CONTRAST / 3)
+def guesses(blobs: np.ndarray, depth: np.ndarray, radius: float, deep: float) -> Iterator[tuple[np.ndarray, float]]:
+    """Sites and radius of marks that may touch: blobs of several radii, of the ink and of its distance to the paper."""
+    for guess in (radius, 1.2 * radius, 0.85 * deep, deep, 1.15 * deep):
+        if not SOLID * deep < guess < deep / SOLID:
+            continue
+        for sites in (round_blobs(blobs, guess), round_blobs(np.minimum(depth / guess, 1.0), CONE * guess)):
+            yield centred(blobs, sites, guess)[0], guess
 
 
-def parting(values: np.ndarray) -> float:
-    """The value that parts two kinds best (Otsu 1979)."""
-    count, edge = np.histogram(values, bins=128)
-    middle = (edge[:-1] + edge[1:]) / 2
-    below = np.cumsum(count)[:-1]
-    above = below[-1] + count[-1] - below
-    total = np.cumsum(count * middle)
-    low, high = total[:-1] / np.maximum(below, 1), (total[-1] - total[:-1]) / np.maximum(above, 1)
-    best = int(np.argmax(below * above * (high - low) ** 2.0))
-    return float(low[best] + high[best]) / 2
+def patches(blobs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) number of the patch of ink that a pixel belongs to, 0 for none, and the area of each, that of 0 first."""
+    parts, _ = label(blobs > 0.5, np.ones((3, 3)))
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    return parts, areas
+
+
+def cell_of(sites: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(2, N) column and row of the pixel that each site lies in."""
+    return np.clip(np.floor(sites).astype(np.int64), 0, [shape[1] - 1, shape[0] - 1]).T
+
+
+def patch_of(sites: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """(N,) number of the patch that each site lies in, 0 for none."""
+    column, row = cell_of(sites, parts.shape)
+    return parts[row, column]
+
+
+def are_on_strokes(sites: np.ndarray, radius: float, parts: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(N,) whether a site is where strokes meet: thin, in a patch that reaches farther than its marks side by side.
+
+    depth: (H, W) px from the paper. A frame or an axis is such a patch; a mark that touches one is thick.
+    """
+    sides = [0, *(max(row.stop - row.start, column.stop - column.start) for row, column in ndimage.find_objects(parts))]
+    column, row = cell_of(sites, parts.shape)
+    own = parts[row, column]
+    reach = np.bincount(own, minlength=len(sides)) * LONGEST * 2 * radius
+    reach[0] = np.inf
+    return (np.array(sides) > reach)[own] & (depth[row, column] < THICK * radius)
+
+
+def one_each(sites: np.ndarray, parts: np.ndarray, areas: np.ndarray) -> bool:
+    """Whether every patch of ink but specks has one site."""
+    count = np.bincount(patch_of(sites, parts), minlength=len(areas))
+    is_patch = areas > np.median(areas[1:]) / 4
+    return bool((count[is_patch] == 1).all())
 
 
 def with_rings_filled(ink: np.ndarray) -> np.ndarray:
@@ -157,11 +153,19 @@ def with_rings_filled(ink: np.ndarray) -> np.ndarray:
     return filled if rings > parted / 2 else ink
 
 
-def are_crowded(blobs: np.ndarray, radius: float) -> bool:
-    """whether much ink is in patches of more than two marks: between marks that touch they hardly stand out."""
-    parts, _ = label(blobs > 0.5)
-    areas = np.bincount(parts.ravel())[1:]
-    return bool(areas[areas > 2.5 * np.pi * radius**2].sum() > CROWDED * areas.sum())
+def radius_of_alike(parts: np.ndarray, areas: np.ndarray) -> float | None:
+    """Radius in px of a disk that spreads as far as the usual patch, where most are alike, so that each is a mark."""
+    usual = np.median(areas[1:])
+    chosen = np.flatnonzero(areas > usual / 4)
+    if len(chosen) < FEWEST or (np.abs(areas[chosen] / usual - 1) < UNLIKE).mean() < MOST:
+        return None
+    row, column = np.nonzero(parts)
+    owner = parts[row, column]
+    spread = sum(
+        np.bincount(owner, axis**2) / np.maximum(areas, 1) - (np.bincount(owner, axis) / np.maximum(areas, 1)) ** 2
+        for axis in (row.astype(float), column.astype(float))
+    )
+    return float(np.sqrt(2 * np.median(spread[chosen])))
 
 
 def usual_depth(depth: np.ndarray) -> float:
@@ -286,17 +290,3 @@ def may_be_joined(ink: np.ndarray) -> bool:
             if areas[far].sum() > areas.sum() / 2:
                 return True
     return False
-
-
-def are_disks(ink: np.ndarray, sites: np.ndarray) -> bool:
-    """Whether disks at these sites, each in the middle of one, are all the ink there is: then nothing joins them."""
-    dark = ink > 0.5
-    if len(sites) < 2 or not dark.any():
-        return False
-    depth, (height, width) = distance_transform_edt(dark), dark.shape
-    radius, (low, high) = usual_depth(depth), ALL_INK
-    column, row = np.clip(np.floor(sites).astype(np.int64), 0, [width - 1, height - 1]).T
-    apart = cKDTree(sites).query(sites, k=2)[0][:, 1]
-    are_in_middle = np.quantile(depth[row, column], 0.2) > 0.7 * radius and np.quantile(apart, 0.2) > 1.6 * radius
-    is_told = radius >= LEAST_DISK  # a line is as thin as smaller ones
-    return bool(is_told and are_in_middle and low < len(sites) * np.pi * radius**2 / dark.sum() < high)

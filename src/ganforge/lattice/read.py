@@ -10,8 +10,9 @@ from ganforge.errors import require
 from ganforge.lattice.bonds import lines_between
 from ganforge.lattice.draw import grey
 from ganforge.lattice.ink import SMALLEST, page_of
-from ganforge.lattice.marks import are_disks, ink_of, marks, may_be_joined
+from ganforge.lattice.marks import marks, may_be_joined
 from ganforge.lattice.network import Network
+from ganforge.lattice.paper import frame_of, ink_of
 from ganforge.lattice.sites import anchored, dots
 
 
@@ -46,11 +47,18 @@ def find_sites(drawn: np.ndarray) -> np.ndarray:
         f"drawn has shape {drawn.shape} and type {drawn.dtype}; accepted is (H, W) or (H, W, C) uint8 of at least "
         f"{SMALLEST} x {SMALLEST} px.",
     )
+    frame = frame_of(drawn)
+    if frame and min(drawn.shape[:2]) - 2 * frame >= SMALLEST:
+        return _sites_of(drawn[frame:-frame, frame:-frame]) + frame
+    return _sites_of(drawn)
+
+
+def _sites_of(drawn: np.ndarray) -> np.ndarray:
     ink = ink_of(drawn)
     if ink is None:
         return np.zeros((0, 2))
-    found = marks(ink)
-    if may_be_joined(ink) and not are_disks(ink, found):
+    found, are_all = marks(ink)
+    if not are_all and may_be_joined(ink):
         sites, bonds = dots(page_of(grey(ink.clip(0, 1))))
         if len(bonds) > len(sites) / 2:
             return sites
