@@ -60,19 +60,20 @@ def test_nothing_composes_over_a_recipe(configured, experiment):
         (
             ["model=cgan", "model/discriminator=patchgan"],
             "model/discriminator=patchgan does not fit model=cgan with data=image_folder: PatchGAN has no "
-            "n_classes; use model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=r3gan",
+            "n_classes; use model/discriminator=biggan or model/discriminator=dcgan or model/discriminator=mlp or "
+            "model/discriminator=projected or model/discriminator=r3gan",
         ),
         (
             ["model=dcgan", "model/discriminator=patchgan"],
             "PatchGAN needs in_channels=${add:${data.source_channels},${data.target_channels}}, which is not there; "
-            "use model/discriminator=dcgan or model/discriminator=mlp or model/discriminator=progan or "
-            "model/discriminator=r3gan",
+            "use model/discriminator=biggan or model/discriminator=dcgan or model/discriminator=mlp or "
+            "model/discriminator=progan or model/discriminator=projected or model/discriminator=r3gan",
         ),
         (
             ["model=dcgan", "model/generator=unet"],
             "model/generator=unet does not fit model=dcgan with data=image_folder: UNet needs in_channels=",
         ),
-        (["model=sgan", "model/generator=resnet"], "use model/generator=dcgan or model/generator=mlp or"),
+        (["model=sgan", "model/generator=resnet"], "use model/generator=biggan or model/generator=dcgan or"),
         (["model=sgan", "model/discriminator=r3gan"], "R3GANDiscriminator has no outputs and no norm; use model/d"),
         (
             ["model=r3gan", "model/optimizer=rmsprop"],
@@ -114,7 +115,7 @@ def test_train_py_says_what_fits_also_of_ones_own_folder(folders, tmp_path):
     pictures = overrides_for("image_folder", folders)
     shown = train("--config-dir", str(own), "model=cgan", "model/discriminator=patchgan", *pictures, cwd=tmp_path)
     assert shown.stderr.startswith("error: model/discriminator=patchgan does not fit model=cgan")
-    assert shown.stderr.endswith("model/discriminator=mlp or model/discriminator=r3gan\n")
+    assert shown.stderr.endswith("model/discriminator=projected or model/discriminator=r3gan\n")
     shown = train("--config-dir", str(own), *pictures, cwd=tmp_path)
     assert shown.stderr.endswith("use data=colour or data=lattice or data=mine or data=pairs\n")
 
