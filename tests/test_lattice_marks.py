@@ -62,6 +62,12 @@ def test_a_patch_is_neither_taken_for_one_mark_nor_a_mark_for_several(kind, seed
     assert match.recall == match.precision == 1
 
 
+def test_small_hard_dots_may_be_of_any_shape():
+    picture, sites = KINDS["hard 1.2"](np.random.default_rng([100, 6]))
+    match = match_sites(find_sites(picture), sites, 0.7)
+    assert match.recall == match.precision == 1
+
+
 def page_of(change):
     """400 px of 75 dots of 4.5 px, and what else `change` draws."""
     network = disorder(patch("kagome", (5, 5)), 0.06, np.random.default_rng(11))

@@ -66,7 +66,9 @@ def marks(ink: np.ndarray) -> tuple[np.ndarray, bool]:
     if len(sites) == 0:
         return NONE, False
     sites, mass = centred(blobs, sites, radius)
-    keep = (mass > LEAST_MASS * np.median(mass)) & ~are_others(blobs, sites, radius)
+    keep = mass > LEAST_MASS * np.median(mass)
+    if radius >= LEAST_DISK:  # of smaller ones pixels decide the shape
+        keep &= ~are_others(blobs, sites, radius)
     return np.concatenate([sites[keep], of_another_size(blobs, sites, parts)]), False
 
 
