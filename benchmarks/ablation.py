@@ -4,7 +4,7 @@
 
 Each row is the one above with what its name says, trained on as many pictures. All are judged on the test set of the
 main job (`python train.py`, the same networks for all seeds), whose patches are turned and mirrored; what is trained on
-is not, until the last row. A training that was interrupted goes on, and what is done is not done again.
+is not, until the row of that name. A training that was interrupted goes on, and what is done is not done again.
 """
 
 import argparse
@@ -51,6 +51,14 @@ STEPS = [
         ],
     ),
     ("+ turned and mirrored patches", ["data.symmetries=true"]),
+    ("+ squared differences", ["model.square_weight=12"]),
+    (
+        "+ farther sight, and training beyond the ranges tested, more often on what is hard",
+        [
+            "model.generator.dilations=[1,2,4]", "data.training_beyond=0.3",
+            "data.lattices=[kagome,square,triangular,square,triangular]",
+        ],
+    ),
 ]  # fmt: skip
 EPOCH = 90  # pictures, of fixed and of fresh ones
 VALIDATIONS = 4  # of a training; the best weights by them are judged
