@@ -10,6 +10,7 @@ from torch import nn
 from conftest import ROOT, TINY_PIX2PIX, overrides_for, overrides_for_model
 from ganforge.errors import UserError
 from ganforge.experiment import run, start
+from ganforge.networks.squeezenet import SqueezeNet
 from ganforge.words import check_arguments, choices
 from test_settings import train
 
@@ -44,14 +45,14 @@ def test_an_optimizer_and_a_schedule_are_of_both_players_and_their_rates_apart(c
 
 @pytest.mark.parametrize("experiment", choices()["experiment"])
 def test_nothing_composes_over_a_recipe(configured, experiment):
-    """No file in tuned/, now or later, changes it: it says itself that there is none."""
-    config = configured([f"experiment={experiment}"])
-    assert "tuned" not in config
+    """No file in tuned/, now or later, changes it unasked: it says itself which one does, or that there is none."""
+    assert "tuned" not in configured([f"experiment={experiment}"])
     recipe, defaults = experiment, []
     while not any(OmegaConf.is_dict(entry) for entry in defaults):  # one recipe may begin with another
         defaults = OmegaConf.load(ROOT / f"conf/experiment/{recipe}.yaml").defaults
         recipe = defaults[0]
-    assert {"override /tuned": "none"} in defaults
+    (tuned,) = [entry["override /tuned"] for entry in defaults if "override /tuned" in entry]
+    assert tuned in choices()["tuned"]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,9 @@ def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, cho
     else:
         small = [s for s in [*overrides_for_model("dcgan"), *overrides_for("image_folder", folders)]
                  if "base_channels" not in s]  # fmt: skip
+    if choice == "projected":
+        torch.save(SqueezeNet(bgr=False).state_dict(), tmp_path / "squeezenet.pth")
+        small.append(f"model.discriminator.weights={tmp_path / 'squeezenet.pth'}")
     if choice == "multiscale":
         small.append("model.discriminator.layers=1")  # of 16 px too
     run(configured([*small, f"{group}={choice}"]))
