@@ -113,7 +113,7 @@ def paper_of(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def parting(values: np.ndarray) -> float:
-    """The value that parts paper and ink: Otsu's (1979), or half of what rises above the noise where that parts the noise.
+    """The value that parts paper and ink: Otsu's (1979), or half of what rises above noise where that parts noise.
 
     The few pixels of small marks on a noisy page are too few for a threshold that asks for kinds of equal weight.
     """
