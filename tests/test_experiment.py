@@ -225,7 +225,7 @@ def test_help_explains_groups_and_choices(tmp_path):
     for words in (
         *(f"{group}: {', '.join(choices(ROOT / 'conf')[group][:3])}" for group in ("data", "model", "experiment")),
         "model/augment: ada, diff, none",
-        "model/generator: dcgan, mlp",
+        "model/generator: biggan, dcgan, mlp",
         "model/objective: hinge, least_squares, minimax",
         "model/optimizer: adam, adamw, rmsprop",
         "ckpt_path",
