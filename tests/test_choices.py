@@ -96,7 +96,7 @@ def test_a_part_that_does_not_fit_is_one_sentence_with_those_that_do(
     ("override", "sentence"),
     [
         ("model/generator=dcgan", "DCGANGenerator needs latent_dim=${..latent_dim}, which is not there; use "
-                                  "model/generator=resnet or model/generator=unet"),
+                                  "model/generator=resnet or model/generator=resnet_dilated or model/generator=unet"),
         ("model/discriminator=mlp", "use model/discriminator=multiscale or model/discriminator=patchgan"),
         ("model.generator._target_=torch.nn.Identity", "names 'torch.nn.Identity'; only"),
         ("+model.generator.base_chanels=3", "UNet has no such setting; did you mean base_channels?"),

@@ -154,8 +154,8 @@ def test_the_smallest_pictures_are_translated_or_refused_in_a_sentence(trained, 
     if done == 0:
         assert Image.open(tmp_path / "out/small.png").size == size
     else:
-        assert "networks are read from 16×16 px or more" in said and said.count("\n") == 1
-        assert not (tmp_path / "out").exists()
+        assert "networks are read from 16×16 px or more" in said or "give larger pictures" in said
+        assert said.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_pipes_devices_and_names_that_cannot_be_written_are_refused_before_the_work(

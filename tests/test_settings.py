@@ -190,7 +190,7 @@ def test_hydras_own_options_answer(tmp_path):
         ("model=dcgan model.label_", {"model.label_flip=", "model.label_smoothing="}),
         ("trainer.prof", {"trainer.profiler="}),
         ("model/obj", {"model/objective="}),
-        ("model/generator=r", {"model/generator=r3gan", "model/generator=resnet"}),
+        ("model/generator=r", {"model/generator=r3gan", "model/generator=resnet", "model/generator=resnet_dilated"}),
     ],
 )
 def test_tab_completes_groups_choices_and_settings(tmp_path, typed, offered):
