@@ -1,30 +1,41 @@
 """Prediction of networks from sites alone, whatever shows them: pictures of any look, lists, large ones."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.spatial import cKDTree
+from torch import nn
 
 import ganforge
 from conftest import TINY_PIX2PIX
 from ganforge import cli
-from ganforge.commands import bonds, site_lists
+from ganforge.commands import bonds, redrawn, site_lists
 from ganforge.commands.translator import Translator
+from ganforge.commands.translators import translator
 from ganforge.errors import UserError
 from ganforge.experiment import run
 from ganforge.lattice import Network, Style, bond_array, disorder, draw, find_sites, match_sites, patch
-from ganforge.lattice.canonical import spacing
+from ganforge.lattice.canonical import pages, spacing
 from ganforge.lattice.draw import draw_at
+from ganforge.runs.generators import load_generator
 
 
 @pytest.fixture
-def trained(configured, tmp_path, monkeypatch):
-    """A run whose generator joins neighbours: the bonds of a square lattice with little disorder."""
+def tiny(configured, tmp_path):
+    """A run whose generator has learned nothing."""
     run(
         configured([*TINY_PIX2PIX, "data.size=128", "data.cells=[3,8]", "data.shifted=null", "model.generator.depth=3"])
     )
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def trained(tiny, monkeypatch):
+    """A run whose generator joins neighbours: the bonds of a square lattice with little disorder."""
 
     def joined(picture):
         sites = find_sites(picture[..., 0])
@@ -33,7 +44,7 @@ def trained(configured, tmp_path, monkeypatch):
 
     monkeypatch.setattr(bonds, "calibration_of", lambda card: None)  # of another generator
     monkeypatch.setattr(Translator, "pictures", lambda translator, pictures: [joined(one) for one in pictures])
-    return tmp_path / "run"
+    return tiny
 
 
 def network_in(file, true):
@@ -65,6 +76,25 @@ def test_a_network_larger_than_a_page_has_no_seam(trained, tmp_path):
     Image.fromarray(drawing.source).save(tmp_path / "a.png")
     assert cli.main(["predict", str(trained), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
     assert network_in(tmp_path / "out/a.json", drawing.network) == drawing.network.bonds.tolist()
+
+
+def test_with_the_average_over_symmetries_a_network_in_windows_may_be_turned(tiny, monkeypatch):
+    monkeypatch.setattr(bonds, "calibration_of", lambda card: None)  # of another generator
+    torch.manual_seed(0)
+    draws = nn.Conv2d(1, 1, 9, padding=4)  # what no turn leaves as it is
+    sites = disorder(patch("square", (20, 20)), 0.05, np.random.default_rng(0)).sites
+    given = [redrawn.of_list(sites), redrawn.of_list(sites[:, ::-1] * [1, -1])]
+    apart = {}
+    for tta in (False, True):
+        asked = translator(replace(load_generator(tiny), network=draws), tta=tta)
+        look = redrawn.look_of(asked)
+        assert len(pages(sites, look, asked.size)) > 1
+        upright, turned = (
+            dict(zip(map(tuple, found.pairs.tolist()), found.probabilities.tolist(), strict=True))
+            for _, found in redrawn.networks(asked, look, given)
+        )
+        apart[tta] = np.mean([abs(upright[pair] - turned[pair]) for pair in upright.keys() & turned.keys()])
+    assert apart[True] < 1e-4 < 0.01 < apart[False]
 
 
 def test_lists_of_sites_give_the_network_in_their_own_unit(trained, tmp_path, capsys):
