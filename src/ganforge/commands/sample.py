@@ -1,5 +1,6 @@
 """New images from a trained generator; the checkpoint alone is enough."""
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,14 +86,17 @@ def pictures(
     """
     require(n >= 1, f"-n {n}: 1 or more images")
     require(seed >= 0, f"--seed {seed}: 0 or more")
-    check_truncation(generator, truncation)
+    of_styles = "truncation" in inspect.signature(generator.network.forward).parameters
+    check_truncation(generator, truncation, of_styles)
+    of_latents, of_styles = (1.0, truncation) if of_styles else (truncation, 1.0)
     labels = class_labels(generator, class_name, n)
 
     def drawn() -> Iterator[np.ndarray]:
         for begin in range(0, n, batch_size):
             indices = range(begin, min(begin + batch_size, n))
-            z = latents(indices, generator.network.latent_dim, seed, truncation)
-            for picture in draw(generator, z, None if labels is None else labels[indices.start : indices.stop]):
+            z = latents(indices, generator.network.latent_dim, seed, of_latents)
+            told = None if labels is None else labels[indices.start : indices.stop]
+            for picture in draw(generator, z, told, of_styles):
                 yield images.from_unit(picture.numpy())
 
     return drawn()
@@ -117,13 +121,13 @@ def check_drawing(generator: Generator) -> None:
     check_size(generator, (CHUNK, generator.network.latent_dim), *labels, said=f"{CHUNK} pictures of it")
 
 
-def check_truncation(generator: Generator, truncation: float) -> None:
-    """Raise UserError for one outside (0, 1], and where the generator draws the same of shorter latents."""
+def check_truncation(generator: Generator, truncation: float, of_styles: bool = False) -> None:
+    """Raise UserError for one outside (0, 1], and of latents where the generator draws the same of shorter ones."""
     require(
         0 < truncation <= 1,
         f"--truncation {truncation}: above 0 (where all are alike) and at most 1 (as in the training)",
     )
-    if truncation == 1:
+    if truncation == 1 or of_styles:
         return
     z = latents(range(2), generator.network.latent_dim, seed=0)
     labels = class_labels(generator, None, len(z))
@@ -131,7 +135,7 @@ def check_truncation(generator: Generator, truncation: float) -> None:
     require(
         bool(difference > 1e-3),
         f"--truncation {truncation}: {generator.path} draws the same whatever the length of its latents (its network "
-        "normalizes them, as ProGAN does); leave it out",
+        "normalizes them, as ProGAN and StyleGAN do); leave it out",
     )
 
 
@@ -149,8 +153,9 @@ def class_labels(generator: Generator, class_name: str | None, n: int) -> Tensor
 
 
 @torch.no_grad()
-def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Tensor:
-    """Images (B, C, H, W) in [-1, 1], on the CPU, of latents (B, latent_dim)."""
+def draw(generator: Generator, z: Tensor, labels: Tensor | None, truncation: float = 1.0) -> Tensor:
+    """Images (B, C, H, W) in [-1, 1], on the CPU, of latents (B, latent_dim). truncation: of styles, if it has them."""
+    told = {"truncation": truncation} if truncation < 1 else {}
     device = next(generator.network.parameters()).device
     drawn = []
     for begin in range(0, len(z), CHUNK):
@@ -158,5 +163,5 @@ def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Tensor:
         missing = CHUNK - len(chunk)
         chunk = torch.cat([chunk, chunk[:1].expand(missing, -1)]).to(device)
         label = None if label is None else torch.cat([label, label[:1].expand(missing)]).to(device)
-        drawn.append(generator.network(chunk, label)[: CHUNK - missing].float().cpu())
+        drawn.append(generator.network(chunk, label, **told)[: CHUNK - missing].float().cpu())
     return generator.checked(torch.cat(drawn)).clamp(-1, 1)

@@ -10,6 +10,7 @@ from ganforge.networks.projected import ProjectedDiscriminator
 from ganforge.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge.networks.resnet import ResNetGenerator
 from ganforge.networks.stargan import StarGANCritic, StarGANGenerator
+from ganforge.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.networks.unet import UNet
 
 __all__ = [
@@ -29,5 +30,7 @@ __all__ = [
     "ResNetGenerator",
     "StarGANCritic",
     "StarGANGenerator",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
     "UNet",
 ]

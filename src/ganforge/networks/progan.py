@@ -19,30 +19,28 @@ class EqualizedConv(nn.Conv2d):
     So all weights have the same dynamic range under Adam (Karras et al. 2018, section 4.1).
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, gain: float = math.sqrt(2)):
-        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, gain: float = math.sqrt(2), bias: bool = True):
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
         self.scale = gain / math.sqrt(inputs * kernel**2)
-        _as_drawn(self)
+        nn.init.normal_(self.weight)
+        if bias:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
 class EqualizedLinear(nn.Linear):
-    """The same of a linear layer."""
+    """The same of a linear layer. rate: of its learning rate; bias: that it begins with."""
 
-    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2)):
+    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2), rate: float = 1.0, bias: float = 0.0):
         super().__init__(inputs, outputs)
-        self.scale = gain / math.sqrt(inputs)
-        _as_drawn(self)
+        self.scale, self.rate = gain * rate / math.sqrt(inputs), rate
+        nn.init.normal_(self.weight, std=1 / rate)
+        nn.init.constant_(self.bias, bias / rate)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self.weight * self.scale, self.bias)
-
-
-def _as_drawn(layer: nn.Conv2d | nn.Linear) -> None:
-    nn.init.normal_(layer.weight)
-    nn.init.zeros_(layer.bias)
+        return functional.linear(x, self.weight * self.scale, self.bias * self.rate)
 
 
 def pixel_norm(x: torch.Tensor) -> torch.Tensor:

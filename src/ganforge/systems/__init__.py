@@ -10,6 +10,7 @@ from ganforge.systems.pix2pix import Pix2Pix
 from ganforge.systems.progressive import ProgressiveGAN
 from ganforge.systems.semi_supervised import SemiSupervisedGAN
 from ganforge.systems.stargan import StarGAN
+from ganforge.systems.style import StyleGAN2
 from ganforge.systems.two_players import TwoPlayers
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "ProgressiveGAN",
     "SemiSupervisedGAN",
     "StarGAN",
+    "StyleGAN2",
     "TwoPlayers",
 ]
