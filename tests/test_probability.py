@@ -17,6 +17,7 @@ from ganforge.lattice import Distribution, Network, Style, bond_array, draw, fin
 from ganforge.lattice.draw import dot_ink, grey, line_ink
 from ganforge.lattice.probability import (
     Calibration,
+    Evidence,
     bond_probabilities,
     candidate_bonds,
     doubtful,
@@ -110,6 +111,32 @@ def test_the_calibration_of_known_odds_is_found_again():
     assert np.isfinite([certain.intercept, *certain.weights]).all()
 
 
+def test_probabilities_are_right_where_the_odds_are_no_line():
+    rng = np.random.default_rng(0)
+
+    def pairs(count):
+        ink = rng.uniform(0, 1, count)
+        sure = rng.random(count) < 0.9  # nearly all are, and the rest is joined by half as often as its ink says
+        ink = np.where(sure, np.round(ink), ink)
+        joined = rng.random(count) < np.where(sure, ink, 0.5 * ink)
+        return np.stack([ink, ink, ink > 0.5], axis=1), joined
+
+    calibration = fitted(*pairs(40_000))
+    line = Calibration(calibration.intercept, calibration.weights)
+    values, joined = pairs(40_000)
+    errors = []
+    for one in (calibration, line):
+        found = one.probabilities(Evidence(np.zeros((len(values), 2), dtype=int), values))
+        reliability = Reliability()
+        reliability.update(found, joined)
+        errors.append(reliability.compute()["calibration_error"])
+    assert errors[0] < 0.04 < 0.1 < errors[1]
+    scores, shares = np.array(calibration.steps).T
+    assert (np.diff(scores) >= 0).all() and (np.diff(shares) >= 0).all() and shares[0] < 0.01 and shares[-1] > 0.95
+    assert Calibration.from_card(calibration.to_card()) == calibration
+    assert fitted(values[:30], joined[:30]).steps == ()  # too few to say
+
+
 def test_reliability_is_right_by_hand_and_from_parts():
     whole, first, second = Reliability(), Reliability(), Reliability()
     rng = np.random.default_rng(1)
@@ -124,6 +151,8 @@ def test_reliability_is_right_by_hand_and_from_parts():
     assert values["doubtful"] == doubtful(probabilities).sum()
     assert values["calibration_error"] < 0.05 and values["calibration_error_by_chance"] < 0.05
     assert calibration_error(np.array([0.2, 0.4]), np.array([0.0, 1.0])) == pytest.approx(0.2)  # |0.3 - 0.5|
+    alike = np.full(1000, 0.5)  # not sorted by what is true
+    assert calibration_error(alike, np.repeat([0, 1], 500)) == 0
     sure = Reliability()
     sure.update(np.array([0.0, 1.0]), np.array([0, 1]))
     assert np.isnan(sure.compute()["calibration_error"]) and sure.compute()["doubtful"] == 0
@@ -171,6 +200,12 @@ def test_a_run_keeps_its_calibration_and_its_diagram(configured, tmp_path):
         {"intercept": float("nan"), "weights": [1.0, 2.0, 3.0]},
         {"intercept": 0.0, "weights": [1.0, 2.0, 1e9]},
         {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "more": 1},
+        {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "steps": [[0.0, 0.5], [1.0, 0.4]]},
+        {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "steps": [[1.0, 0.4], [0.0, 0.5]]},
+        {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "steps": [[1.0, 1.5]]},
+        {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "steps": [[float("nan"), 0.5]]},
+        {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "steps": [[1.0]]},
+        {"intercept": 0.0, "weights": [1.0, 2.0, 3.0], "steps": [[0.0, 0.5]] * 2000},
     ],
 )
 def test_a_calibration_that_is_none_is_refused(value, tmp_path):

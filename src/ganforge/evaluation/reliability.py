@@ -104,8 +104,15 @@ def bins(count: int) -> list[np.ndarray]:
 
 def calibration_error(probabilities: np.ndarray, joined: np.ndarray) -> float:
     """Expected calibration error of (K,) ascending probabilities, K above 0: see `Reliability`."""
+    joined = shares_of_equals(probabilities, joined)
     distances = [abs(probabilities[part].mean() - joined[part].mean()) * len(part) for part in bins(len(probabilities))]
     return float(sum(distances) / len(probabilities))
+
+
+def shares_of_equals(probabilities: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    """(K,) the share that is joined of the pairs with the same probability: no bin sorts these by what is true."""
+    _, place = np.unique(probabilities, return_inverse=True)
+    return (np.bincount(place, weights=joined) / np.bincount(place))[place]
 
 
 def diagram(rows: np.ndarray, path: Path) -> None:
@@ -125,8 +132,9 @@ def diagram(rows: np.ndarray, path: Path) -> None:
     pen.text((side / 2, side - 6), "probability said", fill="black", anchor="mb")
     pen.text((EDGE, EDGE - 6), f"share that are bonds, of {len(rows)} doubtful pairs", fill="black", anchor="ls")
     points = []
+    shares = shares_of_equals(*rows.T)
     for part in bins(len(rows)) if len(rows) else []:
-        said, share = rows[part].mean(axis=0)
+        said, share = rows[part, 0].mean(), shares[part].mean()
         spread = (share * (1 - share) / len(part)) ** 0.5
         pen.line([*at(said, min(share + spread, 1)), *at(said, max(share - spread, 0))], fill=(90, 140, 220), width=2)
         points.append(at(said, share))

@@ -5,10 +5,11 @@ learned from networks whose bonds are known: `fitted`.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import isotonic_regression, minimize
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from ganforge.lattice.baselines import triangulation
@@ -33,6 +34,7 @@ ASIDE = (-0.5, 0.0, 0.5)  # px from the straight line between two sites, at whic
 FEWEST = 3  # bonds that tell how dark a picture's lines are
 MOST_INK = 1.5  # of a candidate, over that of the picture's lines
 STANDS_OUT = 0.5  # of a line's own ink, by which it exceeds that of its sides; in small triangles they are blurred
+LEAST_ALIKE = 50  # pairs that are given one probability; of fewer the share of bonds says little
 LARGEST = 1e3  # of a number of a calibration
 PRIOR = 0.02  # of the squared numbers of a calibration, in its loss: where all is certain it stays finite
 
@@ -51,25 +53,29 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probability of a bond = 1 / (1 + exp(-(intercept + weights . evidence))).
+    """Probability of a bond as a function, never falling, of its score = intercept + weights . evidence.
 
-    weights: of the three numbers of `Evidence`.
+    weights: of the three numbers of `Evidence`. steps: (score, probability), both ascending, and straight lines between
+    them; without any the probability is 1 / (1 + exp(-score)).
     """
 
     intercept: float
     weights: tuple[float, float, float]
+    steps: tuple[tuple[float, float], ...] = ()
 
     def probabilities(self, evidence: Evidence) -> np.ndarray:
         """(K,) of its pairs."""
-        return logistic(self.intercept + evidence.values @ np.array(self.weights))
+        score = self.intercept + evidence.values @ np.array(self.weights)
+        return np.interp(score, *np.array(self.steps).T) if self.steps else logistic(score)
 
     def to_card(self) -> dict[str, Any]:
-        return {"intercept": self.intercept, "weights": list(self.weights)}
+        return {"intercept": self.intercept, "weights": list(self.weights), "steps": [list(one) for one in self.steps]}
 
     @classmethod
     def from_card(cls, value: dict[str, Any]) -> "Calibration":
         """The calibration that `to_card` gave."""
-        return cls(value["intercept"], tuple(value["weights"]))
+        steps = tuple((score, probability) for score, probability in value.get("steps", []))
+        return cls(value["intercept"], tuple(value["weights"]), steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +208,9 @@ def logistic(values: np.ndarray) -> np.ndarray:
 def fitted(values: np.ndarray, joined: np.ndarray) -> Calibration | None:
     """The calibration under which (K, 3) values of `Evidence` say best which pairs are (K,) joined, or None.
 
-    Logistic regression with a weak prior; None where all are joined, or none is.
+    Scores by logistic regression with a weak prior, probabilities by isotonic regression of what is joined on them:
+    nearly all pairs are certain, and the curve that fits these is wrong for the doubtful ones. None where all are
+    joined, or none is.
     """
     values, joined = np.asarray(values, dtype=np.float64), np.asarray(joined, dtype=np.float64)
     if len(joined) == 0 or joined.min() == joined.max():
@@ -216,4 +224,25 @@ def fitted(values: np.ndarray, joined: np.ndarray) -> Calibration | None:
 
     found = minimize(loss, np.zeros(4), jac=True, method="L-BFGS-B").x
     intercept, *weights = (float(number) for number in np.clip(found, -LARGEST, LARGEST))
-    return Calibration(intercept, tuple(weights))
+    return Calibration(intercept, tuple(weights), steps(intercept + values @ np.array(weights), joined))
+
+
+def steps(scores: np.ndarray, joined: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """The steps of the calibration of (K,) scores of pairs of which (K,) are joined, 0 or 1; none of few pairs."""
+    scores, place = np.unique(scores, return_inverse=True)
+    pairs, bonds = np.bincount(place), np.bincount(place, weights=joined)
+    until = np.concatenate([[0], pairs.cumsum()])
+    edges = [0]
+    for edge in isotonic_regression(bonds / pairs, weights=pairs).blocks[1:].tolist():
+        if until[edge] - until[edges[-1]] >= LEAST_ALIKE:
+            edges.append(edge)
+    if len(edges) < 2:
+        return ()
+    edges[-1] = len(scores)  # what is left over at the end belongs to the last
+    found = []
+    for begin, end in pairwise(edges):
+        # As if half a pair more were joined, and half a pair not: none is certain.
+        share = (bonds[begin:end].sum() + 0.5) / (until[end] - until[begin] + 1)
+        found += [(scores[begin], share), (scores[end - 1], share)]
+    ascending = np.maximum.accumulate([share for _, share in found])
+    return tuple((float(score), float(share)) for (score, _), share in zip(found, ascending, strict=True))

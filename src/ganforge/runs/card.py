@@ -13,7 +13,8 @@ from ganforge.pictures.sides import Side
 
 NORM_MODES = ("running", "batch")
 LARGEST = 4096  # px a side, of the pictures that a checkpoint may ask for
-LARGEST_WEIGHT = 1e3  # of a calibration
+LARGEST_SCORE = 1e4  # of a calibration, and of the numbers that it comes from
+MOST_STEPS = 1000  # of a calibration
 COUNTERS = ("images_seen", "turns", "skipped_updates")
 _MOST_VALUES = 100_000  # of a card, in all lists and dicts
 _DEEPEST = 50
@@ -42,11 +43,18 @@ def _is_output(value: Any) -> bool:
 
 def _is_calibration(value: Any) -> bool:
     """Whether this is a `ganforge.lattice.probability.Calibration`."""
-    if not isinstance(value, dict) or value.keys() != {"intercept", "weights"}:
+    if not isinstance(value, dict) or value.keys() | {"steps"} != {"intercept", "weights", "steps"}:
         return False
-    weights = value["weights"]
-    numbers = [value["intercept"], *weights] if isinstance(weights, list) and len(weights) == 3 else [None]
-    return all(type(number) is float and abs(number) <= LARGEST_WEIGHT for number in numbers)
+    weights, steps = value["weights"], value.get("steps", [])
+    if not isinstance(weights, list) or len(weights) != 3 or not isinstance(steps, list) or len(steps) > MOST_STEPS:
+        return False
+    if not all(isinstance(step, list) and len(step) == 2 for step in steps):
+        return False
+    numbers = [value["intercept"], *weights, *(number for step in steps for number in step)]
+    if not all(type(number) is float and abs(number) <= LARGEST_SCORE for number in numbers):
+        return False
+    shares = [share for _, share in steps]
+    return steps == sorted(steps) and shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
 
 
 def is_band_count(value: Any) -> bool:
