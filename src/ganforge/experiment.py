@@ -40,7 +40,7 @@ from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
-from ganforge.runs import checkpoint, initial, resumable, resume, status, summary
+from ganforge.runs import checkpoint, initial, machine, resumable, resume, status, summary
 from ganforge.runs.checkpoint_io import WholeFileCheckpointIO, add_to_card
 from ganforge.runs.loggers import ending
 from ganforge.systems import Adversarial
@@ -281,6 +281,7 @@ def judge(experiment: Experiment, results: dict[str, Any]) -> None:
         "run_dir": str(experiment.run_dir),
         "precision": str(trainer.precision),
         "device": torch.cuda.get_device_name() if model.on_gpu else platform.processor() or platform.machine(),
+        **machine.processor(),
         "seed": experiment.seed,
         "data_fingerprint": data.fingerprint(),
         **model.card["versions"],

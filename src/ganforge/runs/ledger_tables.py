@@ -1,0 +1,184 @@
+"""Tables and numbers of the ledger in Markdown pages, between two comments.
+
+    <!-- results: NAME,... columns="TITLE=KEY:FORMAT; ..." -->  a row an entry; each=run: a row a run
+    <!-- results: NAME networks=SET -->                          bond F1 and exact networks, beside geometric methods
+    <!-- results: NAME value=KEY:FORMAT -->                      one number in a sentence
+    <!-- results: all -->                                        every entry, with what stands behind it
+    ...
+    <!-- end -->
+
+FORMAT is Python's (.4f, .0%, ,.0f). Of several runs the mean stands there and their range. Imports nothing heavy.
+"""
+
+import re
+import shlex
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ganforge.errors import UserError, require
+from ganforge.runs.folder import clock, is_number
+
+BLOCK = re.compile(r"(<!-- results: (?P<asked>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+METHODS = {
+    "delaunay": "Delaunay, pruned",
+    "gabriel": "Gabriel graph",
+    "relative_neighbourhood": "relative neighbourhood graph",
+}
+
+Entry = dict[str, Any]
+
+
+def rendered(text: str, entries: dict[str, Entry], name: str = "text") -> str:
+    """A page with its blocks as the ledger has them. name: of the page, for errors."""
+
+    def body(found: re.Match) -> str:
+        try:
+            return f"{found[1]}{of(found['asked'], entries)}{found[4]}"
+        except (UserError, ValueError, KeyError, TypeError) as error:
+            where = f"{name} line {line_of(text, found.start())}: <!-- results: {found['asked']} -->"
+            raise UserError(f"{where}: {error}") from error
+
+    opened, closed = len(re.findall(r"^[^`]*<!-- results: ", text, re.MULTILINE)), len(BLOCK.findall(text))
+    require(opened <= closed, f"{name}: a <!-- results: ... --> has no <!-- end -->; add it")
+    return BLOCK.sub(body, text)
+
+
+def difference(text: str, entries: dict[str, Entry], name: str) -> str | None:
+    """The first line of a page that differs from the ledger, in one sentence; None where they agree."""
+    wanted = rendered(text, entries, name)
+    if wanted == text:
+        return None
+    ours, theirs = text.splitlines(), wanted.splitlines()
+    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    said, due = (lines[at].strip() if at < len(lines) else "" for lines in (ours, theirs))
+    return f"{name} line {at + 1} says {said!r} where the ledger gives {due!r}; run ganforge record --render"
+
+
+def line_of(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
+
+
+def of(asked: str, entries: dict[str, Entry]) -> str:
+    """What stands between the comments."""
+    names, *options = shlex.split(asked)
+    settings = dict(option.split("=", 1) for option in options)
+    if names == "all":
+        return "\n\n" + "\n\n".join(_whole(name, entry) for name, entry in entries.items()) + "\n\n"
+    chosen = {}
+    for name in names.split(","):
+        require(name in entries, f"no entry {name!r} in the ledger; it has {', '.join(entries)}")
+        chosen[name] = entries[name]
+    first = next(iter(chosen.values()))
+    if "value" in settings:
+        return value(first, *_key(settings["value"]))
+    if "networks" in settings:
+        return f"\n\n{_networks(first, settings['networks'])}\n\n"
+    require("columns" in settings, "give columns=, networks= or value=")
+    columns = {title.strip(): _key(key) for title, key in (one.split("=", 1) for one in settings["columns"].split(";"))}
+    rows = []
+    for entry in chosen.values():
+        own = [entry] if settings.get("each") != "run" else [{"runs": [run]} for run in runs(entry)]
+        rows += [[f"`{_command(one)}`", *(value(one, *key) for key in columns.values()), _seeds(one)] for one in own]
+    return f"\n\n{table(['', *columns, 'seeds'], rows)}\n\n"
+
+
+def runs(entry: Entry) -> list[Entry]:
+    return entry.get("runs") or [entry]
+
+
+def value(entry: Entry, key: str, form: str = ".4g") -> str:
+    """A number of an entry: of one run with its interval, of several the mean and range; text stays as it is."""
+    found = [run["numbers"][key] for run in runs(entry) if run["numbers"].get(key) is not None]
+    require(bool(found), f"no number {key!r} in it; it has {', '.join(runs(entry)[0]['numbers'])}")
+    if not all(map(is_number, found)):
+        return ", ".join(map(str, found))
+    if len(found) == 1:
+        return _form(found[0], form)
+    low, mean, high = (_form(own, form) for own in (min(found), fmean(found), max(found)))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _form(number: float, form: str) -> str:
+    text = format(number, form)
+    return f"{text[:-1]} %" if text.endswith("%") else text
+
+
+def _key(text: str) -> tuple[str, ...]:
+    """KEY or KEY:FORMAT."""
+    key, sign, form = text.strip().partition(":")
+    return (key, form) if sign else (key,)
+
+
+def _networks(entry: Entry, name: str) -> str:
+    """Bond F1 and the share of networks without a wrong bond: a row a method, a column a lattice."""
+    start = f"{name}/bond_f1/"
+    lattices = [key.removeprefix(start) for key in runs(entry)[0]["numbers"] if key.startswith(start)]
+    before = "baseline/" if name == "test" else f"{name}/baseline/"
+    methods = {"**ganforge**": (f"{name}/bond_f1", f"{name}/network_exact")}
+    methods |= {title: (f"{before}{method}_f1", f"{before}{method}_exact") for method, title in METHODS.items()}
+    rows = [
+        [title, *(f"{value(entry, f1 + end, '.4f')}, {value(entry, exact + end, '.0%')}" for end in ends)]
+        for title, (f1, exact) in methods.items()
+        for ends in [["", *(f"/{lattice}" for lattice in lattices)]]
+    ]
+    return table(["", "all", *(lattice.replace("kagome", "Kagome") for lattice in lattices)], rows)
+
+
+def _whole(name: str, entry: Entry) -> str:
+    """Everything about an entry: each run, and each number."""
+    said = [f"## {name}"]
+    if entry.get("source"):
+        said.append(f"*{entry['source']}*" + (f": {entry['said']}" if entry.get("said") else ""))
+    facts = ("seed", "commit", "date", "machine", "images", "seconds", "note")
+    own = runs(entry)
+    known = [fact for fact in facts if any(run.get(fact) is not None for run in own)]
+    said += [f"    {command}" for command in dict.fromkeys(str(run.get("command", "unknown")) for run in own)]
+    if known:
+        rows = [[_fact(fact, run.get(fact)) for fact in known] for run in own]
+        said.append(table(["time" if fact == "seconds" else fact for fact in known], rows))
+    keys = dict.fromkeys(key for run in own for key in run["numbers"] if not key.endswith(("/low", "/high")))
+    rows = [[f"`{key}`", *(_bounded(run["numbers"], key) for run in own)] for key in keys]
+    heads = ["", *(f"seed {run['seed']}" if "seed" in run else "value" for run in own)]
+    numbers = table(heads, rows)
+    folded = f"<details markdown><summary>{len(keys)} numbers</summary>\n\n{numbers}\n\n</details>"
+    said.append(folded if len(keys) > 8 else numbers)
+    return "\n\n".join(said)
+
+
+def _bounded(numbers: dict[str, Any], key: str) -> str:
+    """A number with its 95 % interval."""
+    if key not in numbers:
+        return ""
+    low, high = numbers.get(f"{key}/low"), numbers.get(f"{key}/high")
+    shown = f"{numbers[key]:.5g}" if is_number(numbers[key]) else str(numbers[key])
+    return shown if low is None else f"{shown} [{low:.4g}, {high:.4g}]"
+
+
+def _fact(fact: str, known: Any) -> str:
+    if known is None:
+        return ""
+    return clock(known) if fact == "seconds" else f"{known:,}" if fact == "images" else str(known)
+
+
+def _command(entry: Entry) -> str:
+    command = str(runs(entry)[0].get("command", "unknown"))
+    return re.sub(r" seed=\S+", "", command) if len(runs(entry)) > 1 else command
+
+
+def _seeds(entry: Entry) -> str:
+    return ", ".join(str(run.get("seed", "unknown")) for run in runs(entry))
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """In Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        "|" + "|".join(f" {cell.replace('|', '&#124;')} " if cell else " " for cell in line) + "|" for line in lines
+    )
+
+
+def pages(file: Path) -> list[Path]:
+    """The Markdown pages of a ledger: those in its folder and below, and the README beside that folder."""
+    folder = file.absolute().parent
+    return [page for page in (folder.parent / "README.md", *sorted(folder.rglob("*.md"))) if page.is_file()]
