@@ -49,13 +49,13 @@ def record(
 
 
 def _render(entries: dict, file: Path) -> None:
-    for page in ledger_tables.pages(file):
-        text = page.read_text()
-        new = ledger_tables.rendered(text, entries, page.name)
-        if new != text:
-            with replace(page) as written:
-                written.write(new.encode())
-            print(f"rendered: {printable(page)}")
+    root = file.absolute().parent.parent
+    texts = {page: page.read_text() for page in ledger_tables.pages(file)}
+    new = {page: ledger_tables.rendered(text, entries, str(page.relative_to(root))) for page, text in texts.items()}
+    for page in [page for page in texts if new[page] != texts[page]]:
+        with replace(page) as written:
+            written.write(new[page].encode())
+        print(f"rendered: {printable(page.relative_to(root))}")
 
 
 def _check(entries: dict, file: Path) -> None:

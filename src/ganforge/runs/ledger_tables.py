@@ -7,7 +7,8 @@
     ...
     <!-- end -->
 
-FORMAT is Python's (.4f, .0%, ,.0f). Of several runs the mean stands there and their range. Imports nothing heavy.
+FORMAT is Python's (.4f, .0%, ,.0f). Of several runs the mean stands there and their range. Behind a backtick a comment
+is an example, and left alone. Imports nothing heavy.
 """
 
 import re
@@ -19,7 +20,7 @@ from typing import Any
 from ganforge.errors import UserError, require
 from ganforge.runs.folder import clock, is_number
 
-BLOCK = re.compile(r"(<!-- results: (?P<asked>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(?<!`)(<!-- results: (?P<asked>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 METHODS = {
     "delaunay": "Delaunay, pruned",
     "gabriel": "Gabriel graph",
@@ -39,7 +40,7 @@ def rendered(text: str, entries: dict[str, Entry], name: str = "text") -> str:
             where = f"{name} line {line_of(text, found.start())}: <!-- results: {found['asked']} -->"
             raise UserError(f"{where}: {error}") from error
 
-    opened, closed = len(re.findall(r"^[^`]*<!-- results: ", text, re.MULTILINE)), len(BLOCK.findall(text))
+    opened, closed = len(re.findall(r"(?<!`)<!-- results: ", text)), len(BLOCK.findall(text))
     require(opened <= closed, f"{name}: a <!-- results: ... --> has no <!-- end -->; add it")
     return BLOCK.sub(body, text)
 
@@ -89,7 +90,7 @@ def runs(entry: Entry) -> list[Entry]:
 
 def value(entry: Entry, key: str, form: str = ".4g") -> str:
     """A number of an entry: of one run with its interval, of several the mean and range; text stays as it is."""
-    found = [run["numbers"][key] for run in runs(entry) if run["numbers"].get(key) is not None]
+    found = [known for run in runs(entry) if (known := _known(run, key)) is not None]
     require(bool(found), f"no number {key!r} in it; it has {', '.join(runs(entry)[0]['numbers'])}")
     if not all(map(is_number, found)):
         return ", ".join(map(str, found))
@@ -97,6 +98,13 @@ def value(entry: Entry, key: str, form: str = ".4g") -> str:
         return _form(found[0], form)
     low, mean, high = (_form(own, form) for own in (min(found), fmean(found), max(found)))
     return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _known(run: Entry, key: str) -> Any:
+    """A number of a run, or what it says of itself: date, commit, images, minutes."""
+    if key == "minutes" and is_number(run.get("seconds")):
+        return run["seconds"] / 60
+    return run["numbers"].get(key, run.get(key))
 
 
 def _form(number: float, form: str) -> str:
@@ -133,8 +141,8 @@ def _whole(name: str, entry: Entry) -> str:
     facts = ("seed", "commit", "date", "machine", "images", "seconds", "note")
     own = runs(entry)
     known = [fact for fact in facts if any(run.get(fact) is not None for run in own)]
-    said += [f"    {command}" for command in dict.fromkeys(str(run.get("command", "unknown")) for run in own)]
-    if known:
+    said.append("command unknown" if entry.get("command") == "unknown" else f"    {_command(entry)}")
+    if known and not entry.get("source"):
         rows = [[_fact(fact, run.get(fact)) for fact in known] for run in own]
         said.append(table(["time" if fact == "seconds" else fact for fact in known], rows))
     keys = dict.fromkeys(key for run in own for key in run["numbers"] if not key.endswith(("/low", "/high")))
