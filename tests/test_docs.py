@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -14,28 +15,31 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from conftest import ROOT
+from conftest import ROOT, TINY_PIX2PIX
 from ganforge import cli
+from ganforge.runs.folder import flatten
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# What stands alone in a table is typed beside one of these.
-BESIDE = (
-    [],
-    ["data=pairs"],
-    ["model=dcgan", "data=image_folder"],
-    ["model=cyclegan", "data=unpaired"],
+# Between them these have every setting that a page names alone, in a table.
+WITH = (
+    [
+        "model=pix2pix",
+        "data=pairs",
+        "model/generator=unet",
+        "model/terms=[perceptual]",
+        "sweep=optuna",
+        "logger=[wandb]",
+    ],
+    ["model=dcgan", "data=image_folder", "model/discriminator=projected", "evaluation=domain"],
+    ["model=cyclegan", "data=unpaired", "evaluation=perceptual"],
     ["model=stargan", "data=domains"],
     ["model=sgan", "data=mnist"],
+    ["model=wgan", "data=lattice"],
     ["model=progan", "data=image_folder"],
-    ["sweep=optuna"],
-    ["logger=[csv,wandb]"],
-    ["model=colorize", "data=colour"],
-    ["data=pairs", "model/generator=unet", "model/terms=[perceptual]"],
-    ["evaluation=domain"],
 )
-STUDY = {**OmegaConf.load(ROOT / "conf/study/augmentation.yaml"), **OmegaConf.load(ROOT / "conf/study/classifier.yaml")}
+STUDY = {key for name in ("augmentation", "classifier") for key in OmegaConf.load(ROOT / f"conf/study/{name}.yaml")}
 TOP = {"seed", "init_from", "debug", "resume", "ckpt_path", "hydra", *os.listdir(ROOT / "conf")} - {"train.yaml"}
 
 
@@ -70,13 +74,40 @@ def overrides_in(words: list[str]) -> list[str]:
 @cache
 def composes(overrides: tuple[str, ...]) -> str | None:
     """None, or why Hydra refuses them."""
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            compose("train", overrides=list(overrides))
+        composed(overrides)
     except HydraException as error:
         return str(error)
     return None
+
+
+def composed(overrides: tuple[str, ...]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", overrides=list(overrides), return_hydra_config=True)
+
+
+@cache
+def known() -> set[str]:
+    """Every setting of the configs in WITH by its dotted key."""
+    found = set()
+    for overrides in WITH:
+        config = OmegaConf.to_container(composed(tuple(overrides)), resolve=False)
+        found |= {
+            key.removesuffix(".")
+            for full in flatten(config)
+            for key in accumulate(f"{part}." for part in full.split("."))
+        }
+    return found
+
+
+def unknown(override: str) -> bool:
+    """Whether a setting, or a choice of a group, is none of ours."""
+    key, _, value = override.lstrip("+~").partition("=")
+    group = ROOT / "conf" / key.partition("@")[0]
+    if not group.is_dir():
+        return key not in known()
+    return any(not (group / f"{choice}.yaml").is_file() for choice in value.strip("[]").split(",") if choice)
 
 
 def is_settings(words: list[str]) -> bool:
@@ -92,19 +123,18 @@ def test_what_a_page_says_can_be_typed(page):
         while words and re.fullmatch(r"[A-Z_]+=\w+", words[0]):  # of the environment
             del words[0]
         if words[:2] in (["python", "train.py"], ["ganforge", "train"]):
-            if "moment_gan" not in command and (why := composes(tuple(overrides_in(words[2:])))):
+            if "moment_gan" not in command and "-sc" not in words and (why := composes(tuple(overrides_in(words[2:])))):
                 refused[command] = why
         elif words[:2] == ["ganforge", "study"]:
-            unknown = [word for word in words if "=" in word and not is_settings([word]) and not of_study(word)]
-            refused |= {command: f"{unknown}"} if unknown else {}
+            strange = [word for word in words if "=" in word and not is_settings([word]) and not of_study(word)]
+            refused |= {command: f"unknown: {strange}"} if strange else {}
         elif words[:1] == ["ganforge"] and len(words) > 1:
             if why := parsed(words[1:]):
                 refused[command] = why
         elif is_settings(words):
             chosen = overrides_in(words)
-            tries = [composes((*beside, *chosen)) for beside in BESIDE if not of_page(page, chosen)]
-            if tries and all(tries):
-                refused[command] = tries[0]
+            strange = [override for override in chosen if unknown(override) and not of_page(page, chosen)]
+            refused |= {command: f"unknown: {strange}"} if strange else {}
     assert refused == {}
 
 
@@ -122,6 +152,7 @@ def parsed(words: list[str]) -> str | None:
     if words[0] in ("COMMAND", "--package", "app") or any(word == "..." for word in words):
         return None
     words = ["DIR" if word == "PICTURES..." else word for word in words]
+    words = shlex.split(re.sub(r"--sort (\S+)", r"--sort=\1", shlex.join(words)))  # as main does it
     known = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     if words[0] not in known:
         return None if words[0].startswith("-") else f"no command {words[0]}"
@@ -136,9 +167,9 @@ def parsed(words: list[str]) -> str | None:
                 sys.stderr = error
     except SystemExit as left:
         options = {option for action in known[words[0]]._actions for option in action.option_strings}
-        unknown = [word for word in words[1:] if word.startswith("--") and word not in options]
+        strange = [word for word in words[1:] if word.startswith("--") and word not in options]
         alone = not any(re.fullmatch(r"[A-Z_|.]+", word) for word in words)  # `ganforge predict --direction BtoA`
-        return None if left.code == 0 or (alone and not unknown) else f"refused: {unknown or words}"
+        return None if left.code == 0 or (alone and not strange) else f"refused: {strange or words}"
     return None
 
 
@@ -185,6 +216,25 @@ def test_the_reference_knows_every_choice_and_what_its_settings_mean(site):
             assert f"{file.parent.name}={file.stem}</code>" in text, file
     assert "of black pixels in the L1 term" in text  # a comment of conf/model/pix2pix.yaml
     assert "Pairs of pictures from a folder" in text  # the docstring of ganforge.data.pairs.PairsData
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(tmp_path):
+    """With settings of seconds in place of those of its first cell."""
+    nbclient = pytest.importorskip("nbclient", reason='notebooks need pip install -e ".[notebook]"')
+    pytest.importorskip("ipykernel", reason='notebooks need pip install -e ".[notebook]"')
+    import nbformat
+
+    notebook = nbformat.read(ROOT / "docs/first_steps.ipynb", as_version=4)
+    (settings,) = [cell for cell in notebook.cells if "settings" in cell.metadata.get("tags", [])]
+    seconds = [*TINY_PIX2PIX, "data.size=64", "data.shifted=null", "data.n_calibration=0", "callbacks.grid.pictures=2"]
+    settings.source = f"import ganforge\n\nSETTINGS = {seconds!r}"
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    numbers = next(cell for cell in notebook.cells if "test/bond_f1" in cell.source)
+    assert "'test/networks': 2" in numbers.outputs[0]["data"]["text/plain"]
+    pictures = [out for cell in notebook.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
+    assert len(pictures) == 2
+    assert all(not cell.get("outputs") for cell in nbformat.read(ROOT / "docs/first_steps.ipynb", 4).cells)
 
 
 def test_gallery_is_small():
