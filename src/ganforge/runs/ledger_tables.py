@@ -109,6 +109,8 @@ def _known(run: Entry, key: str) -> Any:
 
 def _form(number: float, form: str) -> str:
     text = format(number, form)
+    if text == "100%" and number < 1:  # nearly all is not all
+        text = format(number, ".1%")
     return f"{text[:-1]} %" if text.endswith("%") else text
 
 
@@ -125,12 +127,18 @@ def _networks(entry: Entry, name: str) -> str:
     before = "baseline/" if name == "test" else f"{name}/baseline/"
     methods = {"**ganforge**": (f"{name}/bond_f1", f"{name}/network_exact")}
     methods |= {title: (f"{before}{method}_f1", f"{before}{method}_exact") for method, title in METHODS.items()}
-    rows = [
-        [title, *(f"{value(entry, f1 + end, '.4f')}, {value(entry, exact + end, '.0%')}" for end in ends)]
-        for title, (f1, exact) in methods.items()
-        for ends in [["", *(f"/{lattice}" for lattice in lattices)]]
-    ]
-    return table(["", "all", *(lattice.replace("kagome", "Kagome") for lattice in lattices)], rows)
+    rows = []
+    for title, (f1, exact) in methods.items():
+        all_of_them = f"{value(entry, f1, '.4f')}, {value(entry, exact, '.0%')}"
+        of_each = (f"{_mean(entry, f'{f1}/{own}', '.4f')}, {_mean(entry, f'{exact}/{own}', '.0%')}" for own in lattices)
+        rows.append([title, all_of_them, *of_each])
+    shown = table(["", "all", *(lattice.replace("kagome", "Kagome") for lattice in lattices)], rows)
+    several = len(runs(entry)) > 1
+    return f"{shown}\n\nMeans over seeds {_seeds(entry)}, with their range for all." if several else shown
+
+
+def _mean(entry: Entry, key: str, form: str) -> str:
+    return _form(fmean(run["numbers"][key] for run in runs(entry)), form)
 
 
 def _whole(name: str, entry: Entry) -> str:
