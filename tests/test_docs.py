@@ -1,6 +1,7 @@
 """README and docs: their commands exist, their numbers are those of the ledger, the site builds without a warning."""
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -237,6 +238,17 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     assert all(not cell.get("outputs") for cell in nbformat.read(ROOT / "docs/first_steps.ipynb", 4).cells)
 
 
-def test_gallery_is_small():
+def test_the_gallery_shows_what_is_there_and_is_small():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import gallery
+    finally:
+        sys.path.pop(0)
+    shown = json.loads((ROOT / "docs/gallery/index.json").read_text())
+    told, page = (
+        text.split("## Not here yet")[0] for text in (gallery.page(shown), (ROOT / "docs/gallery.md").read_text())
+    )
+    assert told == page  # else: python benchmarks/gallery.py
+    assert {file.stem for file in (ROOT / "docs/gallery").glob("*.webp")} == set(shown)
     pictures = [*(ROOT / "docs").rglob("*.png"), *(ROOT / "docs").rglob("*.jpg"), *(ROOT / "docs").rglob("*.webp")]
     assert 0 < sum(file.stat().st_size for file in pictures) < 1_000_000

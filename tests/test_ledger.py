@@ -80,7 +80,7 @@ def test_runs_of_several_seeds_are_one_entry_with_mean_and_range(project, capsys
         assert main(["record", str(folder), "--name", "main"]) == 0
     assert main(["record", "--render", "--check"]) == 0
     said = (project / "README.md").read_text()
-    assert "| `python train.py` | 0.970 (0.960 to 0.980) | 90 % | 0, 1, 2 |" in said
+    assert "| `main` | 0.970 (0.960 to 0.980) | 90 % | 0, 1, 2 |" in said
     assert "F1 <!-- results: main value=test/bond_f1 -->0.97 (0.96 to 0.98)<!-- end -->" in said
     assert main(["record", str(project / "run1"), "--name", "main"]) == 0  # once more: in place of itself
     assert len(ledger.read("docs/results.yaml")["main"]["runs"]) == 3

@@ -78,9 +78,9 @@ def of(asked: str, entries: dict[str, Entry]) -> str:
     require("columns" in settings, "give columns=, networks= or value=")
     columns = {title.strip(): _key(key) for title, key in (one.split("=", 1) for one in settings["columns"].split(";"))}
     rows = []
-    for entry in chosen.values():
+    for name, entry in chosen.items():
         own = [entry] if settings.get("each") != "run" else [{"runs": [run]} for run in runs(entry)]
-        rows += [[f"`{_command(one)}`", *(value(one, *key) for key in columns.values()), _seeds(one)] for one in own]
+        rows += [[f"`{name}`", *(value(one, *key) for key in columns.values()), _seeds(one)] for one in own]
     return f"\n\n{table(['', *columns, 'seeds'], rows)}\n\n"
 
 
