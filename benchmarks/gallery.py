@@ -29,8 +29,9 @@ NETWORKS = 6
 PAGE = """# Gallery
 
 What models drew, each with the command that trained it; `python benchmarks/gallery.py RUN...` makes this page from the
-runs. Numbers and seeds are in the [ledger](results.md). Shown are pictures that may be shown: networks, which are drawn
-on the fly, and what was generated from noise; translations of other people's photographs are not among them.
+runs. Numbers are in the [ledger](results.md); these pictures are of whatever runs there were. Shown is what may be:
+networks, which are drawn on the fly, and what was generated from noise; translations of other people's photographs are
+not among them.
 """
 
 

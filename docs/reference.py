@@ -66,7 +66,8 @@ def choice(group: str, file: Path) -> str:
     if isinstance(target, str) and (docstring := first_paragraph(target)):
         parts.append(f"`{target}`: {escaped(docstring)}")
     if values.get("defaults"):
-        built = ", ".join(f"`{named(entry)}`" for entry in values["defaults"] if entry != "_self_")
+        entries = [named(entry) for entry in values["defaults"] if entry != "_self_"]
+        built = ", ".join(f"`{entry}`" for entry in entries if entry)
         parts.append(f"Built on: {built}" if built else "")
     prefix = "" if "# @package" in text or group == "train" or "/" in group else f"{group}."
     rows = [row for row in settings(text) if any(row[1:]) and not row[0].startswith("hydra")]
@@ -75,14 +76,19 @@ def choice(group: str, file: Path) -> str:
             f"| `{prefix}{name}` | {f'`{value}`' if value else ''} | {escaped(comment)} |"
             for name, value, comment in rows
         ]
-        parts.append("\n".join(["| setting | value | |", "|---|---|---|", *lines]))
+        parts.append("\n".join(["| setting | value | what it is |", "|---|---|---|", *lines]))
     return "\n\n".join(part for part in parts if part)
 
 
 def named(entry) -> str:
-    if isinstance(entry, dict):
-        return ", ".join(f"{key}: {value}" for key, value in entry.items())
-    return str(entry)
+    """An entry of a defaults list as one would type it; "" for Hydra's own and for what is not chosen."""
+    if not isinstance(entry, dict):
+        return str(entry)
+    ((key, value),) = entry.items()
+    key = key.removeprefix("override ").lstrip("/")
+    if value is None or key.startswith("hydra/"):
+        return ""
+    return f"{key}={str(value).replace(chr(39), '')}"
 
 
 def opening(text: str) -> list[str]:

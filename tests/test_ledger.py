@@ -103,6 +103,9 @@ def test_check_names_the_file_and_line_that_differ(project, capsys):
     page.write_text("a\n<!-- results: nobody value=x -->1<!-- end -->\n")
     assert main(["record", "--check"]) == 1
     assert "README.md line 2: <!-- results: nobody value=x -->: no entry 'nobody'" in capsys.readouterr().err
+    page.write_text("F1\n<!-- results: main value=test/kid -->0.5<!-- end --> of many\n")  # Markdown: a block of HTML
+    assert main(["record", "--check"]) == 1
+    assert "a number at the start of a line" in capsys.readouterr().err
     page.write_text("<!-- results: main value=test/kid -->")
     assert main(["record", "--check"]) == 1
     assert "has no <!-- end -->" in capsys.readouterr().err

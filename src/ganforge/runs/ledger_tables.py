@@ -35,7 +35,8 @@ def rendered(text: str, entries: dict[str, Entry], name: str = "text") -> str:
 
     def body(found: re.Match) -> str:
         try:
-            return f"{found[1]}{of(found['asked'], entries)}{found[4]}"
+            begins_line = not text[: found.start()].rpartition("\n")[2].strip()
+            return f"{found[1]}{of(found['asked'], entries, begins_line)}{found[4]}"
         except (UserError, ValueError, KeyError, TypeError) as error:
             where = f"{name} line {line_of(text, found.start())}: <!-- results: {found['asked']} -->"
             raise UserError(f"{where}: {error}") from error
@@ -60,8 +61,8 @@ def line_of(text: str, place: int) -> int:
     return text.count("\n", 0, place) + 1
 
 
-def of(asked: str, entries: dict[str, Entry]) -> str:
-    """What stands between the comments."""
+def of(asked: str, entries: dict[str, Entry], begins_line: bool = False) -> str:
+    """What stands between the comments. begins_line: whether nothing stands before them."""
     names, *options = shlex.split(asked)
     settings = dict(option.split("=", 1) for option in options)
     if names == "all":
@@ -72,6 +73,7 @@ def of(asked: str, entries: dict[str, Entry]) -> str:
         chosen[name] = entries[name]
     first = next(iter(chosen.values()))
     if "value" in settings:
+        require(not begins_line, "a number at the start of a line is no part of its sentence in Markdown; move it on")
         return value(first, *_key(settings["value"]))
     if "networks" in settings:
         return f"\n\n{_networks(first, settings['networks'])}\n\n"
