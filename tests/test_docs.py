@@ -181,6 +181,12 @@ def test_the_pages_say_what_the_ledger_says():
     assert told.returncode == 0, told.stderr
 
 
+def test_the_readme_quotes_no_number_that_is_not_of_the_ledger():
+    text = re.sub(r"<!-- results: .*?<!-- end -->", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    text = re.sub(r"`[^`]*`|Apache-2.0|Python 3\.\d+", "", text)
+    assert re.findall(r"\d+[.,]\d+|\d+ %", text) == []
+
+
 def test_no_page_names_a_file_that_is_not_there():
     """Links of README and docs as they are on the disk; those within the site are mkdocs's to check."""
     missing = []

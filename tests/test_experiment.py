@@ -56,6 +56,7 @@ def test_a_run_folder_holds_everything_about_the_run(configured, tmp_path, capsy
         assert Path(results[name]).is_file()
     assert (results["seed"], results["precision"]) == (0, "32-true")
     assert len(results["data_fingerprint"]) == 16
+    assert results["cores"] >= 1 and results["cpu"]  # what `ganforge record` says of the machine
 
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     trained = [row for row in rows if row["train/g/l1"]]

@@ -40,6 +40,8 @@ def record(
         how = ledger.add(entries, entry, said, anew=anew and number == 0)
         commit = f"commit {said['commit']}, {len(said['numbers'])} numbers"
         print(f"{printable(file)}: {entry}, `{printable(said['command'])}`, {commit} ({how})")
+        if said["commit"] == "unknown" or said["commit"].endswith("-dirty"):
+            print("note: nobody can go back to that commit; train from a clean checkout for numbers that last")
     if folders:
         ledger.write(entries, file)
     if render:
