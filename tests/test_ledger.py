@@ -62,6 +62,14 @@ def test_an_entry_says_what_was_typed_and_came_out_and_no_place(project):
         ledger.of_run(run, note="see /home/me/notes")
 
 
+def test_what_a_foreign_run_says_stays_in_its_line(project):
+    numbers = {"test/x\n# Title": 1.0, "test/`|<b>": 2.0, "test/fine": 3.0}
+    run = write_run(project / "run", overrides=["name=a\n\n# Title `b`"], git_commit="abc\n# Title", **numbers)
+    entry = ledger.of_run(read(run))
+    assert not any("\n" in text or "`" in text or "|" in text for text in ledger.texts(entry))
+    assert "test/fine" in entry["numbers"] and len([key for key in entry["numbers"] if "Title" in key]) == 0
+
+
 @pytest.mark.parametrize("text", ["/home/me", "a=/data", "~/x", "~", "../x", "C:\\x", "[/a,/b]", "x:/tmp/y"])
 def test_paths_are_seen(text):
     assert ledger.is_path(text)

@@ -17,6 +17,7 @@ import yaml
 from ganforge.errors import UserError, require
 from ganforge.files import untrusted
 from ganforge.files.folders import replace
+from ganforge.files.untrusted import printable
 from ganforge.runs import machine, summary
 from ganforge.runs.folder import Run, is_number
 
@@ -40,6 +41,7 @@ DETAILS = (
     "*/classes/*",
 )
 _PATH = re.compile(r"(^|[^\w.\-/])(~?/\w|~(/|$)|\.\.?/|[A-Za-z]:\\)")  # an absolute path, or one that climbs
+_KEY = re.compile(r"[\w./@+\- ]+")  # nothing that a table would take for its own
 _DIGITS = 6
 
 
@@ -78,7 +80,7 @@ def of_run(run: Run, patterns: Sequence[str] = (), note: str | None = None) -> d
     require(bool(names), f"{run.folder}: has no results of a test; give a run that has finished")
     found = {
         "command": command(run.overrides),
-        "commit": str(run.results.get("git_commit", "unknown")),
+        "commit": printable(run.results.get("git_commit", "unknown")),
         "machine": machine.of_run(run),
         "seed": run.results.get("seed"),
         "date": _date(run),
@@ -105,7 +107,7 @@ def numbers(results: dict[str, Any], names: Sequence[str], patterns: Sequence[st
         else:
             own = "/" in key and (head in names or head in BOUNDS)
             chosen = own and not any(fnmatch.fnmatchcase(key, pattern) for pattern in DETAILS)
-        if chosen and is_number(value):
+        if chosen and is_number(value) and _KEY.fullmatch(key):
             kept[key] = value
     for key in [key for key in kept if not key.startswith(BOUNDS)]:
         bounds = {end: results.get(f"{key}/{end}") for end in ("low", "high")}
@@ -142,7 +144,7 @@ def command(overrides: Sequence[str]) -> str:
         if is_path(value):
             value = "FOLDER" if key.endswith(("root", "root_a", "root_b", "dir")) else "FILE"
         words.append(_quoted(f"{key}{sign}{value}"))
-    return " ".join(words)
+    return printable(" ".join(words)).replace("`", "'")
 
 
 def _quoted(word: str) -> str:
