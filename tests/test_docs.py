@@ -150,13 +150,14 @@ def of_study(override: str) -> bool:
 
 def parsed(words: list[str]) -> str | None:
     """None, or why the command line is refused; of words that stand for one or for nothing what is meant."""
-    if words[0] in ("COMMAND", "--package", "app") or any(word == "..." for word in words):
+    if words[0] in ("COMMAND", "--package") or any(word == "..." for word in words):
         return None
     words = ["DIR" if word == "PICTURES..." else word for word in words]
     words = shlex.split(re.sub(r"--sort (\S+)", r"--sort=\1", shlex.join(words)))  # as main does it
     known = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     if words[0] not in known:
-        return None if words[0].startswith("-") else f"no command {words[0]}"
+        is_extra = words[0] == "app"  # of an extra
+        return None if words[0].startswith("-") or is_extra else f"no command {words[0]}"
     if len(words) == 1:
         return None  # named in a sentence
     try:
@@ -236,7 +237,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     (settings,) = [cell for cell in notebook.cells if "settings" in cell.metadata.get("tags", [])]
     seconds = [*TINY_PIX2PIX, "data.size=64", "data.shifted=null", "data.n_calibration=0", "callbacks.grid.pictures=2"]
     settings.source = f"import ganforge\n\nSETTINGS = {seconds!r}"
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     numbers = next(cell for cell in notebook.cells if "test/bond_f1" in cell.source)
     assert "'test/networks': 2" in numbers.outputs[0]["data"]["text/plain"]
     pictures = [out for cell in notebook.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
