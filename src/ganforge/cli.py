@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import ganforge
-from ganforge import cli_latent, cli_record, extensions
+from ganforge import cli_app, cli_latent, cli_record, extensions
 from ganforge.cli_latent import run_argument
 from ganforge.errors import UserError
 from ganforge.files.untrusted import printable
@@ -299,6 +299,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--overwrite", action="store_true", help="replace FILE")
     report.set_defaults(run="report:report")
     cli_record.add(commands)
+    cli_app.add(commands)
     return parser
 
 

@@ -89,6 +89,15 @@ def coloured(drawn: np.ndarray, sites: np.ndarray, candidates: Candidates, width
     return (shown + 0.5).astype(np.uint8)
 
 
+def candidates_of(said: dict[str, Any]) -> Candidates | None:
+    """The bonds and the doubtful other pairs of what `write` wrote; None where it says nothing of probabilities."""
+    if "probabilities" not in said:
+        return None
+    pairs = np.array([*said["bonds"], *said["doubtful_other_pairs"]], dtype=np.int64).reshape(-1, 2)
+    probabilities = np.array([*said["probabilities"], *said["doubtful_other_probabilities"]])
+    return Candidates(pairs, probabilities, said["calibrated"])
+
+
 def write(
     network: Network,
     json_file: Path,

@@ -66,16 +66,14 @@ def mechanics(
     require(
         not pinned or all(one.cell is None for one in read), "--pinned: a periodic network has no rim; leave it out"
     )
-    springs = [_springs(one, pinned, accuracy) for one in read]
+    springs = [springs_of_one(one, pinned, accuracy) for one in read]
     make_writable(output, f"--output {output}")
 
     rows = []
     for one, spring, (record_file, picture_file, *matrix_file) in track(
         list(zip(read, springs, files, strict=True)), description="analysing"
     ):
-        held = np.flatnonzero(spring.pinned)
-        found = analyse_network(one.network, accuracy=accuracy, pinned=held, cell=one.cell, modes=modes)
-        record = {"file": one.file.name, **numbers(one, spring, found, bins)}
+        found, record = analysed(one, spring, accuracy=accuracy, modes=modes, bins=bins)
         _write(record_file, (json.dumps(record, indent=1) + "\n").encode())
         with replace(picture_file) as file:
             picture(spring, found.modes[0] if len(found.modes) else None).save(file, format="PNG")
@@ -93,13 +91,23 @@ def mechanics(
     return written
 
 
-def _springs(one: networks.Given, pinned: bool, accuracy: float | None) -> Springs:
+def springs_of_one(one: networks.Given, pinned: bool = False, accuracy: float | None = None) -> Springs:
+    """The springs of a network that was given; raises UserError, naming its file."""
     try:
         springs = springs_of(one.network, np.flatnonzero(rings(one.network).rim) if pinned else (), one.cell)
         accuracy_of(springs, accuracy)
     except UserError as error:
         raise UserError(f"{one.file}: {error}") from error
     return springs
+
+
+def analysed(
+    one: networks.Given, springs: Springs, *, accuracy: float | None = None, modes: int = MODES, bins: int = BINS
+) -> tuple[Mechanics, dict[str, Any]]:
+    """The mechanics of a network, and the record that is written of them."""
+    held = np.flatnonzero(springs.pinned)
+    found = analyse_network(one.network, accuracy=accuracy, pinned=held, cell=one.cell, modes=modes)
+    return found, {"file": one.file.name, **numbers(one, springs, found, bins)}
 
 
 def numbers(one: networks.Given, springs: Springs, found: Mechanics, bins: int) -> dict[str, Any]:

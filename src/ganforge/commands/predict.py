@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.progress import Progress
 
 from ganforge.commands import scenes
+from ganforge.commands.progress import Begin, Written, in_terminal
 from ganforge.commands.scenes import Seen
 from ganforge.commands.sources import Source, check, check_targets, find
 from ganforge.commands.translator import Prepared, Translator
@@ -41,6 +41,24 @@ def predict(
     output: str | Path,
     *,
     direction: str | None = None,
+    **options: Any,
+) -> list[Path]:
+    """`write` with the generator of a checkpoint, and say what was written; returns the files.
+
+    direction: which output of a model that has several, such as AtoB; None for the first.
+    """
+    generator = open_generator(checkpoint, direction)
+    written = write(generator, pictures, output, **options)
+    print(f"{written.pictures} pictures translated with {generator.path}, written to {Path(output)}")
+    print(*(printable(note) for note in written.notes), sep="\n", end="\n" if written.notes else "")
+    return written.files
+
+
+def write(
+    generator: Generator,
+    pictures: Sequence[str | Path],
+    output: str | Path,
+    *,
     to: str | None = None,
     settings: Sequence[str] = (),
     norm_mode: str | None = None,
@@ -54,22 +72,22 @@ def predict(
     overwrite: bool = False,
     as_drawn: bool = False,
     tta: bool = False,
-) -> list[Path]:
-    """Write the translation of every picture (files, or all of folders) to `output`; returns the files written.
+    progress: Begin = in_terminal,
+) -> Written:
+    """Write the translation of every picture (files, or all of folders) to `output`.
 
-    direction: which output of a model that has several, such as AtoB; None for the first. to, settings: what a model of
-    many domains is asked for, as `ganforge.runs.asking.asked` takes it, settings as NAME=1 or NAME=0; with
-    to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype, tta: see `Translator`.
-    whiten: scanned drawings are given white paper first (see `whitened`). recursive: also of folders in the folders,
-    into folders of the same names. skip_broken: pictures that do not decode are left out, and said. Everything that can
-    be wrong (a picture that does not decode, two of one name, a file that is already there) raises UserError before the
-    first picture is translated. Names are kept, unless they are none for a file of `output`; formats that are read and
-    not written (GIF) become PNG, and what they cannot hold TIFF. Of several pages or frames the first is translated.
+    to, settings: what a model of many domains is asked for, as `ganforge.runs.asking.asked` takes it, settings as
+    NAME=1 or NAME=0; with to="all" each picture is translated to every domain, to NAME_DOMAIN. tile, overlap, dtype,
+    tta: see `Translator`. whiten: scanned drawings are given white paper first (see `whitened`). recursive: also of
+    folders in the folders, into folders of the same names. skip_broken: pictures that do not decode are left out, and
+    said. Everything that can be wrong (a picture that does not decode, two of one name, a file that is already there)
+    raises UserError before the first picture is translated. Names are kept, unless they are none for a file of
+    `output`; formats that are read and not written (GIF) become PNG, and what they cannot hold TIFF. Of several pages
+    or frames the first is translated.
 
     A model of networks is shown the sites of a picture as it saw sites in training, whatever they look like, and takes
     lists of them too (see `redrawn`); as_drawn: it is shown the pictures as they are, as with full_size and tile.
     """
-    generator = open_generator(checkpoint, direction)
     options = {"norm_mode": norm_mode, "full_size": full_size, "tile": tile, "overlap": overlap, "dtype": dtype}
     options["tta"] = tta
     asked_for = {end: translator_of(one, **options) for end, one in _asked(generator, to, settings).items()}
@@ -81,9 +99,9 @@ def predict(
         look = None if as_drawn or translator.keeps_scale else redrawn.look_of(translator)
         if look is not None:
             require(not whiten, "--whiten: sites are found on any paper; leave it out, or give --as-drawn too")
-            return redrawn.predict(
+            return redrawn.write(
                 translator, look, pictures, Path(output),
-                recursive=recursive, skip_broken=skip_broken, overwrite=overwrite,
+                recursive=recursive, skip_broken=skip_broken, overwrite=overwrite, progress=progress,
             )  # fmt: skip
 
     sources, notes = find(pictures, recursive)
@@ -114,13 +132,8 @@ def predict(
         make_writable(folder, f"--output {folder}")
 
     found: list[Candidates] = []
-    with Progress() as progress:
-        steps = len(asked_for) * sum(one.steps(translator) for one in seen.values())
-        task = progress.add_task("translating", total=steps)
-
-        def done(count: int = 1) -> None:
-            progress.advance(task, count)
-
+    steps = len(asked_for) * sum(one.steps(translator) for one in seen.values())
+    with progress(steps) as done:
         read_networks = partial(bonds.read_and_write, found, generator.card) if reads_networks else None
         clean = whitened if whiten else _as_it_is
         for end, own in asked_for.items():
@@ -128,14 +141,12 @@ def predict(
             _translate_pictures(own, plain, seen, read_networks, done, clean)
             for source in (source for source in seen if seen[source].is_scene):
                 scenes.translate(source.file, seen[source], own, files[end][source][0], done)
-    print(f"{len(seen)} pictures translated with {generator.path}, written to {output}")
     notes += dict.fromkeys(chain.from_iterable(one.notes for one in seen.values()))
     notes += bonds.said_of(found) if reads_networks else []
     several = [source.file.name for source in seen if seen[source].pages > 1]
     notes += [f"of several pages the first was translated: {', '.join(several)}"] if several else []
     notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
-    print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
-    return written
+    return Written(written, notes, len(seen))
 
 
 def _asked(generator: Generator, to: str | None, settings: Sequence[str]) -> dict[str, Generator]:

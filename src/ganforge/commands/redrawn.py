@@ -7,15 +7,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from rich.progress import Progress
 
 from ganforge.commands import bonds, scenes, site_lists
+from ganforge.commands.progress import Begin, Written, in_terminal
 from ganforge.commands.scenes import Seen
 from ganforge.commands.sources import Source, check, check_targets, find
 from ganforge.commands.translator import Translator
 from ganforge.errors import UserError, require
 from ganforge.files.folders import make_writable, plain_name
-from ganforge.files.untrusted import printable
 from ganforge.lattice import Network, find_sites
 from ganforge.lattice.canonical import Look, joined, pages, spacing
 from ganforge.lattice.draw import dot_ink, draw_at
@@ -140,7 +139,7 @@ def translate(translator: Translator, look: Look, picture: np.ndarray | Path) ->
     return picture_of(look, given, network.bonds)
 
 
-def predict(
+def write(
     translator: Translator,
     look: Look,
     given: Sequence[str | Path],
@@ -149,8 +148,9 @@ def predict(
     recursive: bool,
     skip_broken: bool,
     overwrite: bool,
-) -> list[Path]:
-    """As `ganforge.commands.predict.predict`, of pictures and of lists of sites, each shown as in the training.
+    progress: Begin = in_terminal,
+) -> Written:
+    """As `ganforge.commands.predict.write`, of pictures and of lists of sites, each shown as in the training.
 
     Written are the network as a picture, NAME.json, NAME.graphml, and of pictures NAME_sites.png: the sites found.
     """
@@ -174,7 +174,7 @@ def predict(
         picture = images.read(source.file, 3)
         return source, picture, in_picture(picture)
 
-    def write(
+    def write_one(
         source: Source, picture: np.ndarray | None, sites: Sites, network: Network, candidates: Candidates
     ) -> None:
         target, json_file, graph_file, *more = files[source]
@@ -188,24 +188,20 @@ def predict(
             images.write(file, picture_of_sites(picture, sites, candidates))
 
     found: list[Candidates] = []
-    with Progress() as progress, ThreadPoolExecutor(_THREADS) as pool:
-        task = progress.add_task("translating", total=len(seen))
+    with progress(len(seen)) as done, ThreadPoolExecutor(_THREADS) as pool:
         order = list(seen)
         for begin in range(0, len(order), _BATCH):
             prepared = list(pool.map(prepare, order[begin : begin + _BATCH]))
             of_each = _named_networks(translator, look, prepared)
-            list(pool.map(lambda one, of: write(*one, *of), prepared, of_each))
+            list(pool.map(lambda one, of: write_one(*one, *of), prepared, of_each))
             found += [candidates for _, candidates in of_each]
             for source, _, sites in prepared:
                 counts[source] = len(sites.sites)
                 notes += sites.notes
-            progress.advance(task, len(prepared))
-    print(f"{len(seen)} pictures translated with {translator.generator.path}, written to {output}")
+            done(len(prepared))
     notes = [*_said(counts, seen), *bonds.said_of(found), *notes]
-    print(*(printable(note) for note in notes), sep="\n", end="\n" if notes else "")
-    if broken:
-        print(*(printable(note) for note in [f"left out {len(broken)} broken pictures:", *broken]), sep="\n")
-    return written
+    notes += [f"left out {len(broken)} broken pictures:", *broken] if broken else []
+    return Written(written, notes, len(seen))
 
 
 def _named_networks(translator: Translator, look: Look, prepared: Sequence) -> list[tuple[Network, Candidates]]:

@@ -104,7 +104,11 @@ def pictures(
 
 def load_sampler(checkpoint: str | Path) -> Generator:
     """A trained generator from noise; raises UserError for one that translates pictures."""
-    generator = load_generator(checkpoint)
+    return as_sampler(load_generator(checkpoint))
+
+
+def as_sampler(generator: Generator) -> Generator:
+    """A generator that was loaded, on the device that draws; raises UserError as `load_sampler`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     require(
         generator.output.fed == "latent",

@@ -1,0 +1,200 @@
+"""What a run left: its numbers, curves and pictures over time, and what went wrong."""
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from ganforge.app import shared
+from ganforge.files import untrusted
+from ganforge.report import curves, figures, pictures
+from ganforge.runs import folder, summary
+from ganforge.runs.folder import Run
+
+POINTS = 2000  # of a curve
+_NUMBERS, _CURVES, _OVER_TIME, _TESTED, _SETTINGS = "Numbers", "Curves", "Over time", "Test pictures", "Settings"
+_MOST_FOLDED = 30  # settings given; more are in the config
+
+
+def show(run: Run) -> None:
+    run = read(run)
+    st.header(shared.escaped(run.name))
+    facts(run)
+    health(run)
+    parts = {
+        _NUMBERS: tables, _CURVES: draw_curves, _OVER_TIME: over_time, _TESTED: tested, _SETTINGS: settings
+    }  # fmt: skip
+    part = st.segmented_control("Show", list(parts), default=_NUMBERS, required=True, key="part")
+    with shared.errors_said():
+        parts[part](run)
+
+
+def read(run: Run) -> Run:
+    """As its folder is now; a training may go on."""
+    now = folder.read(run.folder)
+    now.name = run.name
+    return now
+
+
+def facts(run: Run) -> None:
+    found = {"State": run.state}
+    if run.score is not None:
+        found[f"Best {run.monitor}"] = f"{run.score:.4g}"
+    found |= {"Images seen": "" if run.images is None else f"{run.images:,}", "Time": folder.clock(run.duration)}
+    for column, (name, value) in zip(st.columns(len(found)), found.items(), strict=True):
+        column.metric(shared.escaped(name), value or "–")
+    chosen = [f"{name}={choice}" for name, choice in run.choices.items() if name in ("experiment", "model", "data")]
+    if chosen:
+        st.caption(shared.escaped(" ".join(chosen)))
+
+
+def health(run: Run) -> None:
+    """What went wrong and what the training warned of."""
+    if run.error:
+        st.error(shared.sentence(run.error))
+    if run.state == "interrupted":
+        st.warning("The run was interrupted; the same command with resume=true goes on.")
+    warnings = run.results.get("warnings")
+    for text in warnings if isinstance(warnings, list) else []:
+        st.warning(shared.sentence(text))
+    if run.state == "finished" and warnings == []:
+        st.success("No warning: the game stayed healthy.")
+
+
+def tables(run: Run) -> None:
+    names = summary.test_names(run.results)
+    if not names:
+        st.info("There are no numbers of a test yet.")
+        return
+    try:
+        found, notes = summary.of(run.results, names), summary.notes(run.results, names)
+    except Exception:  # whatever stands in a file
+        st.error("The numbers in results.json make no table; it was changed.")
+        return
+    for numbers in found:
+        if numbers.rows:
+            st.markdown(f"**{shared.escaped(numbers.title or 'Numbers')}**")
+            cells = {title or " ": list(values) for title, values in
+                     zip(["", *numbers.columns], zip(*numbers.rows, strict=False), strict=False)}  # fmt: skip
+            st.dataframe(cells, hide_index=True, width="content")
+            if numbers.caption:
+                st.caption(shared.escaped(numbers.caption))
+    for note in notes:
+        st.caption(shared.sentence(note))
+
+
+def draw_curves(run: Run) -> None:
+    compared([run])
+
+
+def compared(runs: Sequence[Run]) -> None:
+    """Curves of one panel, of all these runs."""
+    read_of = {run.name: curves.read(run.folder / "metrics.csv", POINTS) for run in runs}
+    panels: dict[str, list[str]] = {}
+    for found in read_of.values():
+        for name in found.points:
+            own = panels.setdefault(figures.panel(name), [])
+            if name not in own:
+                own.append(name)
+    if not panels:
+        st.info("There are no curves yet.")
+        return
+    own = figures.panel(runs[0].monitor or "")
+    left, middle, right = st.columns(3)
+    title = left.selectbox("Curves", list(panels), index=list(panels).index(own) if own in panels else 0, key="panel")
+    names = panels[title]
+    start = [runs[0].monitor] if runs[0].monitor in names else names[:4]
+    chosen = middle.multiselect("Which", names, default=start, key=f"lines of {title}") if len(names) > 1 else names
+    smooth = right.slider("Smoothing", 0.0, 0.99, 0.0, key="smoothing")
+    lines = []
+    for run, found in read_of.items():
+        for name in chosen:
+            if name in found.points:
+                label = name if len(runs) == 1 else f"{run}: {name}"
+                lines.append((label, found.points[name]))
+    if not lines:
+        st.info("Choose at least one curve.")
+        return
+    axis = {found.axis for found in read_of.values() if found.points}.pop()
+    _plot(lines, axis, smooth)
+    left_out = [found.left_out for found in read_of.values() if found.left_out]
+    if left_out:
+        st.caption(shared.escaped(f"Left out of metrics.csv: {'; '.join(left_out)}."))
+
+
+def _plot(lines: Sequence[tuple[str, Sequence[tuple[float, float]]]], axis: str, smooth: float) -> None:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for label, points in lines:
+        x, y = zip(*points, strict=True)
+        mode = "lines" if len(points) > 1 else "markers"
+        figure.add_scatter(x=x, y=smoothed(y, smooth), name=untrusted.shortened(label, 80), mode=mode)
+    titles = {"images": "images seen"}
+    figure.update_layout(
+        xaxis_title=titles.get(axis, axis), height=420, margin={"t": 20, "r": 10}, showlegend=True,
+        legend={"orientation": "h", "y": -0.25},
+    )  # fmt: skip
+    st.plotly_chart(figure, width="stretch", config={"displaylogo": False})
+
+
+def smoothed(values: Sequence[float], share: float) -> list[float]:
+    """Each value mixed with this share of the smoothed one before, without a bias at the start (as in Adam)."""
+    mean, weight, found = 0.0, 0.0, []
+    for value in values:
+        mean, weight = share * mean + (1 - share) * value, share * weight + (1 - share)
+        found.append(mean / weight)
+    return found
+
+
+def grids(run: Run) -> dict[int, str]:
+    """The grids of its validations: images seen -> file in its folder."""
+    names = (path.name for path in (run.folder / "samples").glob("images_*.png"))
+    found = {int(match[1]): f"samples/{name}" for name in names if (match := re.fullmatch(r"images_(\d+)\.png", name))}
+    return dict(sorted(found.items()))
+
+
+def over_time(run: Run, key: str = "grid") -> None:
+    found = grids(run)
+    if not found:
+        st.info("There are no pictures yet.")
+        return
+    seen = list(found)
+    at = seen[-1]
+    if len(seen) > 1:
+        key_of = f"{key} of {run.folder}"
+        at = st.select_slider("After so many images", seen, seen[-1], format_func="{:,}".format, key=key_of)
+    shown(pictures.read(run, found[at], f"after {at:,} images", 1200))
+    if untrusted.is_file(run.folder, "samples/evolution.gif") and key == "grid":
+        with st.expander("As a film"):
+            shown(pictures.read(run, "samples/evolution.gif", "from the first to the last validation", 512))
+
+
+def tested(run: Run) -> None:
+    groups = pictures.of_test(run, small=False)
+    if not groups:
+        st.info("The run kept no pictures of its test.")
+    for group in groups:
+        st.markdown(f"**{shared.escaped(group['title'])}**")
+        st.caption(shared.escaped(group["note"]))
+        for picture in group["pictures"]:
+            shown(picture)
+
+
+def shown(picture: dict[str, Any]) -> None:
+    """A picture as `ganforge.report.pictures` gives it."""
+    if picture.get("error"):
+        st.warning(shared.sentence(picture["error"]))
+        return
+    st.image(base64.b64decode(picture["content"]), width=picture["width"], caption=shared.escaped(picture["caption"]))
+
+
+def settings(run: Run) -> None:
+    if run.overrides:
+        st.markdown("**Given on the command line**")
+        st.code(" ".join(run.overrides[:_MOST_FOLDED]), language=None, wrap_lines=True)
+    st.markdown("**All settings**")
+    rows = {key: folder.plain(value) for key, value in run.settings.items()}
+    st.dataframe({"setting": list(rows), "value": list(rows.values())}, hide_index=True, width="content")
