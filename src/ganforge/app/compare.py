@@ -23,7 +23,7 @@ def show(run: Run, runs: Sequence[Run]) -> None:
     for column, one in zip(st.columns(2), both, strict=True):
         with column:
             st.subheader(shared.escaped(one.name), divider="gray")
-            pages.facts(one)
+            pages.facts_in_a_line(one)
             pages.health(one)
     with shared.errors_said():
         st.markdown("**Numbers**")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ganforge.app import shared
+from ganforge.app import shared, views
 from ganforge.app.uploads import Result
 from ganforge.commands import bonds, mechanics
 from ganforge.commands.networks import Given, from_json
@@ -85,7 +85,7 @@ def show(result: Result, place: int) -> None:
 
 def _over(result: Result, network: Network) -> np.ndarray:
     """The picture that was given, paled, with the bonds; uint8 (H, W, 3)."""
-    page = result.before
+    page = views.with_size(result.before, 2 * views.SMALLEST)
     factor = np.divide(page.shape[:2], result.size)
     shown = 255 - _PALE * (255 - page.astype(np.float32))
     placed = Network(network.sites * factor[::-1], network.bonds)

@@ -11,28 +11,34 @@ from ganforge.runs import folder
 from ganforge.runs.entries import Entry, entries, score_of
 
 MOST_THUMBNAILS = 100
-_TRANSLATE, _COLOUR, _SAMPLES = "Translate", "Colourise", "Draw samples"
-_LOOK, _COMPARE, _RUNS = "Look at the run", "Compare runs", "All runs"
+_SECONDS = 15  # after which a folder is searched for new runs
+_USE, _LOOK, _COMPARE, _RUNS = "Use the model", "Look at the run", "Compare runs", "All runs"
 
 
 def show(paths: Sequence[str], is_local: bool) -> None:
     """paths: of runs, folders of them, models. is_local: whether visitors sit at this machine, and may name files."""
     st.set_page_config(page_title="ganforge", page_icon="🖼️", layout="wide")
     st.html("<style>.stMainBlockContainer {padding-top: 3rem} [data-testid='stImage'] img {max-height: 85vh}</style>")
-    shared.loading()
     with st.sidebar:
         st.title("ganforge")
         known = _known(paths, is_local)
         if known:
             entry = _chosen(known)
-            pages = _pages(entry, known)
+            pages = _pages(entry, known, is_local)
             names = list(pages)
-            page = st.radio("What to do", names, key=f"page of {entry.name}", index=_first(names, known))
+            # Of several runs one is chosen first.
+            first = names.index(_RUNS) if len(known) > 1 and not st.session_state.get("chosen") else 0
+            page = st.radio("What to do", names, _asked("page", names, first), key=_key(entry))
+            st.query_params["page"] = page
     if not known:
         st.info("There is no run yet. When a training has begun, it is listed here: ganforge train model=… data=…")
         return
     with shared.errors_said():
         pages[page]()
+
+
+def _key(entry: Entry) -> str:
+    return f"page of {entry.path}"
 
 
 def _known(paths: Sequence[str], is_local: bool) -> list[Entry]:
@@ -48,59 +54,78 @@ def _known(paths: Sequence[str], is_local: bool) -> list[Entry]:
                     opened.insert(0, path)
     for path in [*opened, *paths]:
         try:
-            found += entries([Path(path).expanduser()])
+            found += _entries(path)
         except UserError:  # an empty folder, or one that is gone
             continue
     return list({entry.path.resolve(): entry for entry in reversed(found)}.values())[::-1]
 
 
+@st.cache_resource(ttl=_SECONDS, show_spinner=False)
+def _entries(path: str) -> list[Entry]:
+    return entries([Path(path).expanduser()])
+
+
+def _names(known: Sequence[Entry]) -> dict[str, Entry]:
+    """Each by a name of its own."""
+    names = [entry.name for entry in known]
+    return {(str(entry.path) if names.count(entry.name) > 1 else entry.name): entry for entry in known}
+
+
 def _chosen(known: Sequence[Entry]) -> Entry:
-    by_name = {(entry.name if not _is_twice(entry, known) else str(entry.path)): entry for entry in known}
-    name = st.selectbox(
-        "Run or model", list(by_name), format_func=lambda name: by_name[name].title, key="run", bind="query-params"
-    )
+    by_name = _names(known)
+    names = list(by_name)
+
+    def choose() -> None:
+        _open(by_name[st.session_state["run"]])
+
+    index = _asked("run", names, 0)
+    name = st.selectbox("Run or model", names, index, lambda name: by_name[name].title, key="run", on_change=choose)
+    st.query_params["run"] = name
     return by_name[name]
 
 
-def _is_twice(entry: Entry, known: Sequence[Entry]) -> bool:
-    return sum(other.name == entry.name for other in known) > 1
+def _open(entry: Entry) -> None:
+    """From the list of all runs to what can be done with one of them."""
+    st.session_state["chosen"] = True
+    if st.query_params.get("page") == _RUNS:
+        del st.query_params["page"]
+        st.session_state.pop(_key(entry), None)
 
 
-def _pages(entry: Entry, known: Sequence[Entry]) -> dict[str, Callable[[], None]]:
+def _pages(entry: Entry, known: Sequence[Entry], is_local: bool) -> dict[str, Callable[[], None]]:
     """What can be done with an entry, by its title."""
-    pages: dict[str, Callable[[], None]] = {}
-    with shared.errors_said(st):
-        generator = shared.generator(entry.path)
-        if generator.output.fed == "latent":
-            pages[_SAMPLES] = lambda: samples.show(entry)
-        elif generator.card.get("colour_space") is not None:
-            pages[_COLOUR] = lambda: translate.show(entry, colours=True)
-        else:
-            pages[_TRANSLATE] = lambda: translate.show(entry)
+    pages: dict[str, Callable[[], None]] = {_USE: lambda: _use(entry)}
+    runs = [other.run for other in known if other.run is not None]
     if entry.run is not None:
         pages[_LOOK] = lambda: run.show(entry.run)
-    runs = [other.run for other in known if other.run is not None]
-    if entry.run is not None and len(runs) > 1:
-        pages[_COMPARE] = lambda: compare.show(entry.run, runs)
-    pages[_RUNS] = lambda: _list(known)
-    return pages
+        if len(runs) > 1:
+            pages[_COMPARE] = lambda: compare.show(entry.run, runs)
+    return {**pages, _RUNS: lambda: _list(known, is_local)}
 
 
-def _first(names: Sequence[str], known: Sequence[Entry]) -> int:
-    """The page that is shown first: the one asked for in the address, such as ?page=Translate, or the first."""
-    asked = st.query_params.get("page")
-    return names.index(asked) if asked in names else 0
+def _use(entry: Entry) -> None:
+    """What the model is for: to draw, or to translate."""
+    if shared.generator(entry.path).output.fed == "latent":
+        samples.show(entry)
+    else:
+        translate.show(entry)
 
 
-def _list(known: Sequence[Entry]) -> None:
-    """All runs with a picture, their model and best number."""
+def _asked(what: str, names: Sequence[str], default: int) -> int:
+    """The place of what the address asks for, such as ?page=All runs."""
+    name = st.query_params.get(what)
+    return names.index(name) if name in names else default
+
+
+def _list(known: Sequence[Entry], is_local: bool) -> None:
+    """All runs with a picture, their model and best number; a click opens one."""
     st.header("All runs")
-    st.caption("Choose one in the list on the left.")
+    st.caption("Click at the left of a row to open it.")
     rows = []
     for place, entry in enumerate(known):
-        own = entry.run
+        own, place_of = entry.run, {"path": str(entry.path)} if is_local else {}
         if own is None:
-            rows.append({"name": entry.name, "model": "a model alone", "path": str(entry.path)})
+            rows.append({"name": entry.name, "model": "a model alone", **place_of})
             continue
         rows.append({
             "picture": _thumbnail(str(own.folder), _changed(own)) if place < MOST_THUMBNAILS else None,
@@ -111,10 +136,21 @@ def _list(known: Sequence[Entry]) -> None:
             "best": "" if own.score is None else score_of(own),
             "images": own.images,
             "time": folder.clock(own.duration),
-            "path": str(own.folder),
+            **place_of,
         })  # fmt: skip
+    names = list(_names(known))
+
+    def choose() -> None:
+        places = st.session_state["runs"]["selection"]["rows"]
+        if places:
+            st.session_state["run"] = names[places[0]]
+            _open(known[places[0]])
+
     configuration = {"picture": st.column_config.ImageColumn("", width="small")}
-    st.dataframe(rows, hide_index=True, row_height=64, column_config=configuration, width="stretch")
+    st.dataframe(
+        rows, hide_index=True, row_height=96, column_config=configuration, key="runs", on_select=choose,
+        selection_mode="single-row",
+    )  # fmt: skip
 
 
 def _changed(own: folder.Run) -> float:

@@ -15,6 +15,8 @@ from ganforge.runs.folder import Run
 
 POINTS = 2000  # of a curve
 _NUMBERS, _CURVES, _OVER_TIME, _TESTED, _SETTINGS = "Numbers", "Curves", "Over time", "Test pictures", "Settings"
+# Of lines, on light and on dark paper (Okabe and Ito 2008).
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MOST_FOLDED = 30  # settings given; more are in the config
 
 
@@ -39,15 +41,25 @@ def read(run: Run) -> Run:
 
 
 def facts(run: Run) -> None:
-    found = {"State": run.state}
-    if run.score is not None:
-        found[f"Best {run.monitor}"] = f"{run.score:.4g}"
-    found |= {"Images seen": "" if run.images is None else f"{run.images:,}", "Time": folder.clock(run.duration)}
-    for column, (name, value) in zip(st.columns(len(found)), found.items(), strict=True):
-        column.metric(shared.escaped(name), value or "–")
-    chosen = [f"{name}={choice}" for name, choice in run.choices.items() if name in ("experiment", "model", "data")]
-    if chosen:
-        st.caption(shared.escaped(" ".join(chosen)))
+    for column, (name, value) in zip(st.columns(4), _facts(run).items(), strict=False):
+        column.metric(shared.escaped(name), value)
+    st.caption(shared.escaped(_choices(run)))
+
+
+def facts_in_a_line(run: Run) -> None:
+    st.caption(shared.escaped(", ".join(f"{name} {value}" for name, value in _facts(run).items())))
+    st.caption(shared.escaped(_choices(run)))
+
+
+def _facts(run: Run) -> dict[str, str]:
+    best = {} if run.score is None else {f"Best {run.monitor}": f"{run.score:.4g}"}
+    seen = "–" if run.images is None else f"{run.images:,}"
+    return {"State": run.state, **best, "Images seen": seen, "Time": folder.clock(run.duration) or "–"}
+
+
+def _choices(run: Run) -> str:
+    choices = {name: run.choices.get(name) for name in ("experiment", "model", "data")}
+    return " ".join(f"{name}={choice}" for name, choice in choices.items() if choice)
 
 
 def health(run: Run) -> None:
@@ -82,7 +94,8 @@ def tables(run: Run) -> None:
             if numbers.caption:
                 st.caption(shared.escaped(numbers.caption))
     for note in notes:
-        st.caption(shared.sentence(note))
+        if not note.startswith("worst of "):  # with a folder of the server; they are under the test pictures
+            st.caption(shared.sentence(note))
 
 
 def draw_curves(run: Run) -> None:
@@ -128,10 +141,13 @@ def _plot(lines: Sequence[tuple[str, Sequence[tuple[float, float]]]], axis: str,
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for label, points in lines:
+    for number, (label, points) in enumerate(lines):
         x, y = zip(*points, strict=True)
         mode = "lines" if len(points) > 1 else "markers"
-        figure.add_scatter(x=x, y=smoothed(y, smooth), name=untrusted.shortened(label, 80), mode=mode)
+        colour = _COLOURS[number % len(_COLOURS)]
+        figure.add_scatter(
+            x=x, y=smoothed(y, smooth), name=untrusted.shortened(label, 80), mode=mode, line_color=colour
+        )
     titles = {"images": "images seen"}
     figure.update_layout(
         xaxis_title=titles.get(axis, axis), height=420, margin={"t": 20, "r": 10}, showlegend=True,

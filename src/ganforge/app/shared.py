@@ -77,16 +77,3 @@ def stamp(path: Path) -> tuple:
     """Another one when a file of the model is another."""
     files = [path, *(path / name for name in _WEIGHTS)] if path.is_dir() else [path]
     return tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists())
-
-
-@st.cache_resource(show_spinner=False)
-def loading() -> threading.Thread:
-    """PyTorch, which takes seconds, is loaded while the first visitor looks at the page."""
-
-    def load() -> None:
-        import ganforge.commands.predict
-        import ganforge.runs.generators  # noqa: F401
-
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    return thread

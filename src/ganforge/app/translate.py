@@ -17,9 +17,9 @@ _SIZES = {"As it is": None, "512 px": 512, "1024 px": 1024, "2048 px": 2048}
 _EACH = "each of them"
 
 
-def show(entry: Entry, colours: bool = False) -> None:
-    """colours: whether the model gives colour to pictures."""
+def show(entry: Entry) -> None:
     generator = shared.generator(entry.path)
+    colours = generator.card.get("colour_space") is not None
     reads_networks = "networks" in generator.card["provides"]
     st.header("Colour for black and white" if colours else "Translate pictures")
     st.caption(shared.escaped(f"With {entry.title}. Pictures are not kept on the server."))

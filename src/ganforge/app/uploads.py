@@ -93,8 +93,8 @@ def translated(
             with suppress(UserError):  # too large to be shown
                 before = views.seen(file) if is_picture else None
         except UserError as error:
-            raise UserError(_without(str(error), here)) from error
-        notes = [_without(note, here) for note in written.notes]
+            raise UserError(_without(str(error), here, generator.path)) from error
+        notes = [_without(note, here, generator.path) for note in written.notes]
         bands = () if head.is_ordinary else head.bands
         return Result(name, files, notes, seconds, before, (head.height, head.width), bands)
 
@@ -130,6 +130,6 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _without(text: str, folder: Path) -> str:
-    """A sentence without the place of a file that is already gone."""
-    return text.replace(f"{folder / 'out'}/", "").replace(f"{folder}/", "")
+def _without(text: str, folder: Path, model: Path) -> str:
+    """A sentence without the places of files on the server."""
+    return text.replace(f"{folder / 'out'}/", "").replace(f"{folder}/", "").replace(str(model), model.name)

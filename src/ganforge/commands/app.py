@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,7 @@ from ganforge.runs import entries, hub_folder
 
 PAGE = Path(ganforge.__file__).parent / "app" / "main.py"
 LARGEST_UPLOAD = 512  # MB
+_SECONDS = 2  # that the server has to itself to start
 FORMATS = (".ckpt", ".onnx", ".safetensors")  # that hold no code
 
 
@@ -116,6 +118,12 @@ def _check_port(host: str, port: int) -> None:
         ) from error
 
 
+def _load() -> None:
+    """PyTorch, which takes seconds, is there when the first visitor needs it."""
+    import ganforge.commands.predict
+    import ganforge.runs.generators  # noqa: F401
+
+
 def _serve(paths: list[str], host: str, port: int) -> None:
     from streamlit.web import cli
 
@@ -132,6 +140,9 @@ def _serve(paths: list[str], host: str, port: int) -> None:
         "logger.hideWelcomeMessage": True,  # to say it, Streamlit asks a server for this machine's address
     }
     given = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
+    loading = threading.Timer(_SECONDS, _load)
+    loading.daemon = True
+    loading.start()
     page = json.dumps({"paths": paths, "is_local": is_local(host)})
     try:
         cli.main(["run", str(PAGE), *given, "--", page], prog_name="ganforge app", standalone_mode=False)
