@@ -67,9 +67,9 @@ def show(result: Result, place: int) -> None:
             modes = range(1, len(found.modes) + 1)
             number = st.select_slider("Mode, the softest first", modes, key=f"mode {place}") if len(modes) > 1 else 1
             st.image(np.asarray(picture(springs, found.modes[number - 1])))
-            st.caption(f"Frequency {found.frequencies[number - 1]:.3g}, in units of the stiffest springs' own.")
+            st.caption(f"Frequency {found.frequencies[number - 1]:.3g}, of unit springs between unit masses.")
     with right:
-        st.markdown("Mechanics")
+        st.markdown("**Mechanics**")
         rows = {title: _text(record.get(key)) for key, title in _ROWS.items() if record.get(key) is not None}
         st.table({"": list(rows), "value": list(rows.values())}, border="horizontal")
         st.caption(shared.escaped(mechanics.sentence(found)))

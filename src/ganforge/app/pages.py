@@ -11,6 +11,7 @@ from ganforge.runs import folder
 from ganforge.runs.entries import Entry, entries, score_of
 
 MOST_THUMBNAILS = 100
+_FEW = 8  # rows that are seen at once
 _SECONDS = 15  # after which a folder is searched for new runs
 _USE, _LOOK, _COMPARE, _RUNS = "Use the model", "Look at the run", "Compare runs", "All runs"
 
@@ -149,7 +150,7 @@ def _list(known: Sequence[Entry], is_local: bool) -> None:
     configuration = {"picture": st.column_config.ImageColumn("", width="small")}
     st.dataframe(
         rows, hide_index=True, row_height=96, column_config=configuration, key="runs", on_select=choose,
-        selection_mode="single-row",
+        selection_mode="single-row", height="content" if len(rows) <= _FEW else 800,
     )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def compared(runs: Sequence[Run]) -> None:
     read_of = {run.name: curves.read(run.folder / "metrics.csv", POINTS) for run in runs}
     panels: dict[str, list[str]] = {}
     for found in read_of.values():
-        for name in found.points:
+        for name in (name for name in found.points if not name.endswith(figures.COUNTS)):
             own = panels.setdefault(figures.panel(name), [])
             if name not in own:
                 own.append(name)

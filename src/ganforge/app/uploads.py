@@ -91,7 +91,7 @@ def translated(
             head = rasters.header(written.files[0])
             before = None
             with suppress(UserError):  # too large to be shown
-                before = views.seen(file) if is_picture else None
+                before = views.seen(file, grey=generator.card.get("colour_space") is not None) if is_picture else None
         except UserError as error:
             raise UserError(_without(str(error), here, generator.path)) from error
         notes = [_without(note, here, generator.path) for note in written.notes]

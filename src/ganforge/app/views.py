@@ -16,15 +16,16 @@ LONGEST = 1200  # px, of a picture on the page
 SMALLEST = 384  # px; smaller ones are shown enlarged, pixel by pixel
 
 
-def seen(path: Path, band: str | None = None) -> np.ndarray:
+def seen(path: Path, band: str | None = None, *, grey: bool = False) -> np.ndarray:
     """A picture file, uint8 (H, W, 3), LONGEST px or shorter; of many bands three as colours, or the one of this name.
 
-    Bands of other types than bytes are stretched between their 2nd and 98th percentile.
+    Bands of other types than bytes are stretched between their 2nd and 98th percentile. grey: without its colours, as
+    a model sees it that gives pictures new ones.
     """
     from ganforge.data.looks import shown
 
     if rasters.header(path).is_ordinary:
-        return reduced(images.read(path, 3))
+        return reduced(np.repeat(images.read(path, 1), 3, axis=2) if grey else images.read(path, 3))
     raster = rasters.read(path, bands=None if band is None else [band])
     return reduced(shown(raster.values, raster.valid, raster.bands))
 

@@ -1,0 +1,518 @@
+"""ganforge app: every page, and whatever is dropped on it."""
+
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("streamlit", reason="the extra app is not installed")
+from streamlit.testing.v1 import AppTest
+
+from browser import CHROMIUM, browser
+from conftest import TINY_PIX2PIX, composed
+from ganforge import cli
+from ganforge.app import networks as network_page
+from ganforge.app import run as run_page
+from ganforge.app import shared, uploads, views
+from ganforge.commands import app as command
+from ganforge.commands import interpolate, predict, sample
+from ganforge.experiment import run
+from ganforge.lattice import Style, draw, patch
+from ganforge.pictures import rasters
+from ganforge.pictures.raster_data import Raster
+from ganforge.runs.entries import entries
+from test_export import checkpoint_of
+
+LATTICE = [
+    *TINY_PIX2PIX, "data.size=32", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3",
+    "trainer.max_epochs=2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lattices(tmp_path_factory):
+    """Two runs on networks in a folder; of the second the warnings and the best number are others."""
+    folder = tmp_path_factory.mktemp("runs")
+    run(composed(LATTICE, folder / "first"))
+    shutil.copytree(folder / "first", folder / "second")
+    results = json.loads((folder / "second/results.json").read_text())
+    results |= {"warnings": ["the *generator* has collapsed"], "test/l1": 0.125}
+    (folder / "second/results.json").write_text(json.dumps(results))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """models(name) -> a checkpoint of random weights."""
+    folder, made = tmp_path_factory.mktemp("models"), {}
+
+    def model(name: str):
+        made[name] = made.get(name) or checkpoint_of(name, folder)
+        return made[name]
+
+    return model
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """The folder for temporary files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def page(*paths, is_local: bool = True, **asked: str) -> AppTest:
+    """The page as its visitor finds it at an address such as ?page=All runs."""
+
+    def script(paths, is_local):
+        from ganforge.app import pages
+
+        pages.show(paths, is_local)
+
+    found = AppTest.from_function(script, args=(list(map(str, paths)), is_local), default_timeout=120)
+    for name, value in asked.items():
+        found.query_params[name] = value
+    return found.run()
+
+
+def said(found: AppTest, *kinds: str) -> str:
+    """All texts on the page, or those of some kinds, without the marks that keep them plain."""
+    kinds = kinds or ("header", "subheader", "markdown", "caption", "error", "warning", "info", "success", "metric")
+    texts = (f"{getattr(one, 'label', '')} {one.value}" for kind in kinds for one in found.get(kind))
+    return "\n".join(texts).replace("\\", "")
+
+
+def choose(found: AppTest, label: str, value) -> AppTest:
+    """Of a group of buttons."""
+    next(one for one in found.get("button_group") if one.label == label).set_value(value)
+    return found.run()
+
+
+def drop(found: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    found.file_uploader[0].set_value([(name, content, "image/png") for name, content in files])
+    return found.run()
+
+
+def results_of(found: AppTest) -> list:
+    return [one for one in found.session_state["translated"].values() if isinstance(one, uploads.Result)]
+
+
+def picture(height: int = 20, width: int = 23, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    values = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(values).convert(mode).save(content, kind)
+    return content.getvalue()
+
+
+def predicted(checkpoint, content: bytes, name: str, folder, **options) -> dict[str, bytes]:
+    """What the command writes."""
+    file = folder / name
+    file.write_bytes(content)
+    written = predict.predict(checkpoint, [file], folder / "out", overwrite=True, **options)
+    return {path.name: path.read_bytes() for path in written}
+
+
+def test_pictures_of_any_size_and_format_are_what_the_command_writes(models, tmp_path, disk):
+    checkpoint = models("unet")
+    files = {
+        "a.png": picture(20, 23), "b.jpg": picture(37, 16, "JPEG"), "c.tif": picture(16, 16, "TIFF", "L"),
+        "d.webp": picture(50, 90, "WEBP"),
+    }  # fmt: skip
+    found = drop(page(checkpoint), *files.items())
+    assert not found.exception and not found.error
+    for result, (name, content) in zip(results_of(found), files.items(), strict=True):
+        assert result.files == predicted(checkpoint, content, name, tmp_path)
+        assert result.view(name).shape[:2] == result.before.shape[:2] == result.size
+    assert [one.label.replace("\\", "") for one in found.get("download_button")] == [
+        "Download all (4 files, ZIP)", *(f"Download {name}" for name in files)
+    ]  # fmt: skip
+    compared = [one.proto.srcdoc for one in found.get("iframe")]
+    assert len(compared) == 4
+    assert all(views.address(one.before) in html and views.address(one.view(name)) in html
+               for one, name, html in zip(results_of(found), files, compared, strict=True))  # fmt: skip
+    assert list(disk.iterdir()) == []
+
+
+def test_what_was_translated_is_not_translated_again(models, monkeypatch):
+    found = drop(page(models("unet")), ("a.png", picture()))
+    first = results_of(found)
+    monkeypatch.setattr(predict, "write", lambda *_, **__: 1 / 0)
+    assert results_of(found.run()) == first and not found.error
+    found.checkbox(key="full size").check().run()
+    assert "not foreseen (ZeroDivisionError)" in said(found, "error") and not found.exception
+
+
+def test_all_results_in_one_archive(models):
+    found = drop(page(models("unet")), ("a.png", picture(20)), ("a.png", picture(21)))
+    with zipfile.ZipFile(io.BytesIO(uploads.archive(results_of(found)))) as archive:
+        assert archive.namelist() == ["a.png", "a_2.png"]
+        assert Image.open(io.BytesIO(archive.read("a_2.png"))).size == (23, 21)
+
+
+def test_directions_domains_and_bands(models, tmp_path):
+    content = picture(16, 16, mode="L")
+    found = drop(choose(page(models("cyclegan")), "Direction", "BtoA"), ("a.png", content))
+    assert results_of(found)[0].files == predicted(models("cyclegan"), content, "a.png", tmp_path, direction="BtoA")
+
+    content = picture(16, 16)
+    found = drop(page(models("stargan")), ("a.png", content))
+    found.selectbox(key="to").select("striped").run()
+    assert results_of(found)[0].files == predicted(models("stargan"), content, "a.png", tmp_path, to="striped")
+    found.selectbox(key="to").select("each of them").run()
+    assert list(results_of(found)[0].files) == ["a_plain.png", "a_striped.png", "a_dotted.png"]
+    assert not found.error and not found.exception
+
+    values = np.random.default_rng(0).integers(0, 4000, (24, 40, 2)).astype(np.uint16)
+    rasters.write(tmp_path / "scene.tif", Raster(values, ("B0", "B1")))
+    content = (tmp_path / "scene.tif").read_bytes()
+    found = drop(page(models("bands")), ("scene.tif", content))
+    (result,) = results_of(found)
+    assert result.files == predicted(models("bands"), content, "scene.tif", tmp_path)
+    (tmp_path / "result.tif").write_bytes(result.files["scene.tif"])
+    assert rasters.header(tmp_path / "result.tif").dtype == "uint16"
+    assert list(result.bands) == ["T0", "T1", "T2", "T3"]
+    found.selectbox(key="band 0").select("T3").run()
+    grey = result.view("scene.tif", "T3")
+    assert (grey[..., 0] == grey[..., 2]).all() and views.address(grey) in found.get("iframe")[0].proto.srcdoc
+
+
+def test_colour_for_black_and_white(models, tmp_path):
+    found = page(models("colorize"))
+    assert "Colour for black and white" in said(found, "header")
+    drop(found, ("old.png", picture(600, 1200)))
+    (result,) = results_of(found)
+    assert result.files == predicted(models("colorize"), picture(600, 1200), "old.png", tmp_path)
+    assert (result.before[..., 0] == result.before[..., 2]).all()
+    choose(found, "Longer side, at most", "512 px")
+    (result,) = results_of(found)
+    assert Image.open(io.BytesIO(result.files["old.png"])).size == (512, 256)
+
+
+def test_networks_with_their_bonds_probabilities_and_mechanics(lattices, tmp_path, monkeypatch):
+    drawing = draw(patch("square", (3, 3)), 100, Style(dot_radius=6, line_width=3))
+    content = io.BytesIO()
+    Image.fromarray(drawing.source).save(content, "PNG")
+    found = page(lattices / "first")
+    drop(found, ("net.png", content.getvalue()))
+    assert not found.exception and not found.error
+    (result,) = results_of(found)
+    assert result.files == predicted(lattices / "first", content.getvalue(), "net.png", tmp_path)
+    assert result.files.keys() == {"net.png", "net.json", "net.graphml", "net_sites.png"}
+    # With the true bonds in the file, the page tells the true mechanics.
+    plain = json.loads(result.files["net.json"])
+    plain |= {"bonds": drawing.network.bonds.tolist(), "sites": drawing.network.sites.tolist()}
+    plain |= {"probabilities": [0.75] + [1.0] * 11, "doubtful_other_pairs": [[0, 4]]}
+    result.files["net.json"] = json.dumps(plain | {"doubtful_other_probabilities": [0.25]}).encode()
+    result.mechanics = None
+    found.run()
+    told = said(found, "caption")
+    assert "9 sites, 12 bonds, zero modes beyond the 3 rigid motions: 3" in told  # 2 * 9 - 3 - 12
+    table = found.table[0].value
+    assert dict(zip(table[""], table["value"], strict=True))["Maxwell count"] == "3"
+    (candidates,) = {tuple(one["probability"]) for one in (found.dataframe[0].value,)}
+    assert candidates == (0.75, *[1.0] * 11)
+    shown = []
+    monkeypatch.setattr(network_page, "picture", lambda *given: shown.append(given) or Image.new("RGB", (9, 9)))
+    choose(found, "Show", "Probabilities")
+    assert shown[-1][2].pairs[shown[-1][2].is_doubtful].tolist() == [drawing.network.bonds[0].tolist(), [0, 4]]
+    choose(found, "Show", "Softest modes")
+    found.select_slider(key="mode 0").set_value(3).run()
+    assert np.array_equal(shown[-1][1], result.mechanics[1].modes[2])
+
+
+def test_the_bonds_lie_on_the_picture_that_was_given(lattices):
+    drawing = draw(patch("square", (3, 3)), 100, Style(dot_radius=6, line_width=3))
+    given = np.repeat(drawing.source.reshape(100, 100, 1), 3, axis=2)
+    result = uploads.Result("a", {}, [], 0.0, given, (100, 100), ())
+    shown = network_page._over(result, drawing.network)
+    assert shown.shape == (700, 700, 3)
+    start, end = drawing.network.sites[drawing.network.bonds[0]]
+    x, y = (7 * (start + end) / 2).round().astype(int)
+    assert shown[y, x].tolist() == [20, 140, 60]
+
+
+def test_a_list_of_sites_is_a_network_too(lattices):
+    sites = "\n".join(f"{x},{y}" for x in range(3) for y in range(3))
+    found = drop(page(lattices / "first"), ("sites.csv", f"x,y\n{sites}".encode()))
+    assert not found.exception and not found.error
+    (result,) = results_of(found)
+    assert result.files.keys() == {"sites.png", "sites.json", "sites.graphml"} and result.before is None
+
+
+def test_samples_are_those_of_the_command(models, lattices):
+    found = page(models("cgan"))
+    assert "Draw samples" in said(found, "header")
+    found.number_input(key="count").set_value(5)
+    found.number_input(key="seed").set_value(3)
+    found.selectbox(key="class").select("b")
+    found.slider(key="truncation").set_value(0.5)
+    found.run()
+    assert not found.exception and not found.error
+    generator = sample.load_sampler(models("cgan"))
+    expected = list(sample.pictures(generator, 5, class_name="b", truncation=0.5, seed=3))
+    path, mark = models("cgan"), shared.stamp(models("cgan"))
+    from ganforge.app import samples
+
+    assert np.array_equal(samples._drawn(str(path), mark, 5, 3, "b", 0.5), expected)
+    with zipfile.ZipFile(io.BytesIO(samples._archive(expected))) as archive:
+        assert archive.namelist() == [f"{number:06d}.png" for number in range(5)]
+        assert np.array_equal(np.array(Image.open(archive.open("000004.png"))), expected[4][..., 0])
+    assert len(found.get("imgs")[0].value) == 5 if found.get("imgs") else len(found.image[0].value) == 5
+
+    found.text_input(key="walk").set_value("0,4").run()
+    assert found.slider(key="place").max == 8
+    found.slider(key="place").set_value(4).run()
+    assert "0 → 4, 50%" in str([one.captions for one in found.image])
+    frames = interpolate.drawn(generator, interpolate.walked(generator, [0, 4], 8, 0.5, 3), "b")
+    assert np.array_equal(samples._walked(str(path), mark, (0, 4), 3, "b", 0.5), frames)
+    for wrong in ("a,b", "1", "-3,4"):
+        found.text_input(key="walk").set_value(wrong).run()
+        assert len(found.error) == 1 and not found.exception
+
+
+def test_a_run_is_looked_at(lattices):
+    found = page(lattices / "second", page="Look at the run")
+    assert "20" not in said(found, "error") and "the *generator* has collapsed" in said(found, "warning")
+    assert "the \\*generator\\*" in found.warning[0].value  # not in italics
+    assert {one.label: one.value for one in found.metric}["Images seen"] == "8"
+    assert len(found.dataframe) >= 2
+    choose(found, "Show", "Curves")
+    assert len(found.get("plotly_chart")) == 1
+    found.selectbox(key="panel").select("val/psnr").run()
+    (line,) = json.loads(found.get("plotly_chart")[0].proto.spec)["data"]
+    assert line["name"] == "val/psnr" and line["x"] == [4, 8]
+    choose(found, "Show", "Over time")
+    assert list(run_page.grids(run_page.folder.read(lattices / "second"))) == [4, 8]
+    found.select_slider[0].set_value(4).run()
+    assert found.image[0].captions == ["after 4 images"]
+    choose(found, "Show", "Test pictures")
+    assert len(found.image) >= 2
+    choose(found, "Show", "Settings")
+    assert not found.exception and not found.error
+    assert "data.cells" in list(found.dataframe[0].value["setting"])
+
+
+def test_two_runs_are_compared(lattices):
+    found = page(lattices, run="first", page="Compare runs")
+    assert not found.exception and not found.error
+    numbers = found.dataframe[0].value.set_index("number")
+    assert numbers.loc["test/l1", "second"] == "0.125" and numbers.loc["test/l1", "better"] == "lower"
+    assert numbers.loc["test/l1", "first"] != "0.125"
+    lines = json.loads(found.get("plotly_chart")[0].proto.spec)["data"]
+    assert [line["name"] for line in lines] == ["first: val/bond_f1", "second: val/bond_f1"]
+    assert len(found.image) == 2
+
+
+def test_all_runs_have_their_model_best_number_and_a_picture(lattices, models):
+    found = page(lattices, models("unet"))
+    rows = found.dataframe[0].value
+    assert list(rows["name"]) == ["first", "second", "best.ckpt"]
+    assert list(rows["model"]) == ["pix2pix", "pix2pix", "a model alone"]
+    assert rows["best"][0].startswith("bond_f1 0") and rows["picture"][0].startswith("data:image/")
+    found.selectbox(key="run").select("best.ckpt").run()
+    assert "Translate pictures" in said(found, "header") and found.radio[0].options == ["Use the model", "All runs"]
+
+
+def test_nothing_to_show_and_broken_runs_are_sentences(tmp_path, lattices):
+    assert "There is no run yet" in said(page(tmp_path), "info")
+    broken = tmp_path / "broken"
+    shutil.copytree(lattices / "first", broken)
+    (broken / "checkpoints/best.ckpt").write_bytes(b"none")
+    (broken / "results.json").write_text('{"test/l1": {}, "test/psnr": "x", "evaluation": []}')
+    (broken / "metrics.csv").write_text("a,b\n\0")
+    for path in (broken / "samples").glob("*.png"):
+        path.write_bytes(b"\x89PNG")
+    assert "cannot be read, it may be truncated or damaged" in said(page(broken), "error")
+    found = page(broken, page="Look at the run")
+    for part in ("Numbers", "Curves", "Over time", "Test pictures", "Settings"):
+        choose(found, "Show", part)
+        assert not found.exception
+
+
+def test_smoothing_has_no_bias_at_its_start():
+    assert run_page.smoothed([2, 2, 2], 0.9) == pytest.approx([2, 2, 2])
+    assert run_page.smoothed([1, 3], 0.5) == pytest.approx([1, (0.25 * 1 + 0.5 * 3) / 0.75])
+
+
+def bomb() -> bytes:
+    """A picture of 40 kB that says that it has 900 million pixels."""
+    content = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(content, "PNG")
+    return content.getvalue()
+
+
+HOSTILE = {
+    "broken.png": picture()[:200],
+    "empty.png": b"",
+    "text.jpg": b"no picture",
+    "long.png": picture(1, 3000),
+    "eps.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "svg.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "zip.tif": b"PK\x03\x04" + bytes(1000),
+    "tiff.tif": b"II*\0" + b"\xff" * 50,
+}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "bomb.png", "large.png"])
+def test_no_upload_takes_the_page_down_or_stays_on_the_disk(models, disk, name):
+    """large.png: 100 MB of noise."""
+    content = {"bomb.png": bomb, "large.png": lambda: np.random.default_rng(0).bytes(100_000_000)}
+    given = HOSTILE.get(name) if name in HOSTILE else content[name]()
+    found = page(models("unet"))
+    drop(found, (name, given), ("good.png", picture()))
+    assert not found.exception and len(found.error) == 1
+    told = said(found, "error").strip()
+    assert told.startswith(name) and str(disk) not in told and "not foreseen" not in told, told
+    assert [result.name for result in results_of(found)] == ["good.png"]
+    assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../up.png", "a\0b.png", "C:\\x.png", "**bold**.PNG", "x" * 300 + ".png", ".png"])
+def test_names_of_uploads_are_no_paths_and_no_markup(models, disk, name):
+    found = drop(page(models("unet")), (name, picture()))
+    assert not found.exception and not found.error
+    (result,) = results_of(found)
+    (written,) = result.files
+    assert "/" not in written and "\0" not in written and len(written) < 256
+    assert list(disk.iterdir()) == []
+
+
+def test_a_frame_of_a_film_and_deep_grey_are_read_as_the_command_reads_them(models, tmp_path):
+    film = io.BytesIO()
+    frames = [Image.new("L", (20, 20), level) for level in (0, 255)]
+    frames[0].save(film, "GIF", save_all=True, append_images=frames[1:])
+    deep = io.BytesIO()
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(deep, "PNG")
+    found = drop(page(models("unet")), ("film.png", film.getvalue()), ("deep.png", deep.getvalue()))
+    assert not found.error and not found.exception
+    assert results_of(found)[1].files == predicted(models("unet"), deep.getvalue(), "deep.png", tmp_path)
+    assert "of several pages the first was translated" in said(found, "caption")
+
+
+def test_too_many_pictures_are_refused_before_the_work(models, monkeypatch):
+    from ganforge.app import translate
+
+    monkeypatch.setattr(translate, "MOST_PICTURES", 1)
+    found = drop(page(models("unet")), ("a.png", picture()), ("b.png", picture()))
+    assert "1 pictures of 512 MB together" in said(found, "error") and "translated" not in found.session_state
+
+
+def test_only_a_visitor_at_this_machine_may_name_paths(models, lattices):
+    found = page(lattices / "first", is_local=False, run="/etc/passwd")
+    assert not found.text_input and not found.error
+    assert list(page(lattices, is_local=False).dataframe[0].value.columns)[-1] == "time"
+    found = page(lattices / "first")
+    found.text_input(key="path").set_value("/etc/passwd").run()
+    assert "is no model; give a run" in said(found, "error") and found.selectbox(key="run").value == "first"
+    found.text_input(key="path").set_value(str(models("unet"))).run()
+    assert found.selectbox(key="run").options[0] == "best.ckpt" and not found.error
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.9.9.9", True), ("0.0.0.0", False),
+     ("192.168.0.7", False), ("example.org", False), ("::", False), ("", False)],
+)  # fmt: skip
+def test_which_addresses_are_this_machine(host, is_local):
+    assert command.is_local(host) is is_local
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_the_server_is_told_to_stay_at_home(models, monkeypatch):
+    import streamlit.web.cli
+
+    given = []
+    monkeypatch.setattr(streamlit.web.cli, "main", lambda arguments, **_: given.extend(arguments))
+    monkeypatch.setattr(command, "_load", lambda: None)
+    port = free_port()
+    command.app([models("unet")], port=port)
+    assert {"--server.address=127.0.0.1", f"--server.port={port}", "--browser.gatherUsageStats=false",
+            "--server.headless=true"} <= set(given)  # fmt: skip
+    assert json.loads(given[-1]) == {"paths": [str(models("unet"))], "is_local": True}
+    assert given[1] == str(command.PAGE) and command.PAGE.is_file()
+
+
+def test_what_is_wrong_is_said_before_the_server_starts(models, tmp_path, monkeypatch, capsys):
+    import socket
+
+    monkeypatch.chdir(tmp_path)
+
+    def told(*arguments: str) -> str:
+        assert cli.main(["app", *arguments]) == 1
+        return capsys.readouterr().err
+
+    assert "no such run, folder or checkpoint" in told("nowhere")
+    assert "no folder lightning_logs here" in told()
+    assert "holds no run" in told(str(tmp_path))
+    assert "--port 0: 1 to 65535" in told("--port", "0")
+    assert "is that of --model URL" in told("--sha256", "0" * 64)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = str(server.getsockname()[1])
+        assert "cannot be listened on" in told(str(models("unet")), "--port", taken)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert 'pip install "ganforge[app]"' in told(str(models("unet")))
+
+
+def test_runs_of_one_name_are_told_apart(lattices, tmp_path):
+    shutil.copytree(lattices / "first", tmp_path / "first", ignore=shutil.ignore_patterns("samples"))
+    found = entries([lattices / "first", tmp_path / "first", lattices])
+    assert [entry.name for entry in found] == [str(lattices / "first"), str(tmp_path / "first"), "second"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_in_a_browser(models, lattices, tmp_path):
+    """Wide and narrow, light and dark: a picture is dropped, translated, and compared by the slider."""
+    port, log = free_port(), (tmp_path / "log.txt").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "ganforge.cli", "app", str(lattices), str(models("unet")), "--port", str(port)],
+        stdout=log, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        (tmp_path / "photo.png").write_bytes(picture(64, 80))
+        with browser() as tab:
+            tab.open(f"{address}/?run=best.ckpt&page=Use the model")
+            tab.wait("document.querySelector('input[type=file]')")
+            tab.give("input[type=file]", tmp_path / "photo.png")
+            tab.wait_for("Download photo.png")
+            inside = "document.querySelector('iframe').contentDocument"
+            tab.wait(f"{inside}?.querySelectorAll('img').length === 2 && {inside}.images[0].naturalWidth === 80")
+            tab.value(f"(i => {{i.value = 20; i.dispatchEvent(new Event('input'))}})({inside}.querySelector('input'))")
+            assert tab.value(f"{inside}.querySelector('.both').style.getPropertyValue('--at')") == "20%"
+            tab.screenshot(tmp_path / "wide.png")
+            tab.open(f"{address}/?run=second&page=Look at the run", width=420, dark=True)
+            tab.wait_for("has collapsed")
+            tab.screenshot(tmp_path / "narrow_dark.png")
+            outside = "performance.getEntriesByType('resource').map(e => new URL(e.name).hostname)"
+            assert set(tab.value(outside)) <= {"127.0.0.1", ""}  # nothing is fetched from elsewhere
+            assert tab.value("document.documentElement.scrollWidth") <= 420
+        light, dark = (np.array(Image.open(tmp_path / f"{name}.png").convert("L")) for name in ("wide", "narrow_dark"))
+        assert light.shape[1] == 1280 and np.median(light) > 200 and dark.shape[1] == 420 and np.median(dark) < 60
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
+        log.close()
