@@ -432,6 +432,20 @@ def test_only_a_visitor_at_this_machine_may_name_paths(models, lattices):
 
 
 @pytest.mark.parametrize(
+    ("headers", "may"),
+    [({"Host": "localhost:8501"}, True), ({"Host": "127.0.0.1"}, True), ({"Host": "[::1]:8501"}, True),
+     ({"Host": "example.org"}, False), ({"Host": "localhost", "X-Forwarded-For": "10.0.0.7"}, False)],
+)  # fmt: skip
+def test_a_visitor_through_a_proxy_names_no_paths(models, monkeypatch, headers, may):
+    from types import SimpleNamespace
+
+    from ganforge.app import pages
+
+    monkeypatch.setattr(pages.st, "context", SimpleNamespace(headers=headers))
+    assert pages._is_asked_here() is may
+
+
+@pytest.mark.parametrize(
     ("host", "is_local"),
     [("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.9.9.9", True), ("0.0.0.0", False),
      ("192.168.0.7", False), ("example.org", False), ("::", False), ("", False)],

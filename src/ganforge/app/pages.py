@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import streamlit as st
 
 from ganforge.app import compare, run, samples, shared, translate
+from ganforge.commands.app import is_local as is_local_address
 from ganforge.errors import UserError
 from ganforge.runs import folder
 from ganforge.runs.entries import Entry, entries, score_of
 
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")  # headers
 MOST_THUMBNAILS = 100
 _FEW = 8  # rows that are seen at once
 _SECONDS = 15  # after which a folder is searched for new runs
@@ -18,6 +21,7 @@ _USE, _LOOK, _COMPARE, _RUNS = "Use the model", "Look at the run", "Compare runs
 
 def show(paths: Sequence[str], is_local: bool) -> None:
     """paths: of runs, folders of them, models. is_local: whether visitors sit at this machine, and may name files."""
+    is_local = is_local and _is_asked_here()
     st.set_page_config(page_title="ganforge", page_icon="🖼️", layout="wide")
     st.html("<style>.stMainBlockContainer {padding-top: 3rem} [data-testid='stImage'] img {max-height: 85vh}</style>")
     with st.sidebar:
@@ -36,6 +40,13 @@ def show(paths: Sequence[str], is_local: bool) -> None:
         return
     with shared.errors_said():
         pages[page]()
+
+
+def _is_asked_here() -> bool:
+    """Whether this machine is asked by its own name, and not through a proxy, or by a page that took another's name."""
+    headers = st.context.headers
+    host = urlsplit(f"//{headers.get('Host') or 'localhost'}").hostname or ""
+    return is_local_address(host) and not any(headers.get(name) for name in _OF_PROXIES)
 
 
 def _key(entry: Entry) -> str:

@@ -15,6 +15,7 @@ from ganforge.runs.folder import Run
 
 POINTS = 2000  # of a curve
 _NUMBERS, _CURVES, _OVER_TIME, _TESTED, _SETTINGS = "Numbers", "Curves", "Over time", "Test pictures", "Settings"
+_LATENT = "Latent space"
 # Of lines, on light and on dark paper (Okabe and Ito 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MOST_FOLDED = 30  # settings given; more are in the config
@@ -28,6 +29,8 @@ def show(run: Run) -> None:
     parts = {
         _NUMBERS: tables, _CURVES: draw_curves, _OVER_TIME: over_time, _TESTED: tested, _SETTINGS: settings
     }  # fmt: skip
+    if (run.folder / folder.LATENT).is_dir():
+        parts[_LATENT] = latent
     part = st.segmented_control("Show", list(parts), default=_NUMBERS, required=True, key="part")
     with shared.errors_said():
         parts[part](run)
@@ -197,6 +200,12 @@ def tested(run: Run) -> None:
         st.caption(shared.escaped(group["note"]))
         for picture in group["pictures"]:
             shown(picture)
+
+
+def latent(run: Run) -> None:
+    """The sheets of ganforge interpolate, arithmetic, directions and project."""
+    for picture in pictures.of_latent(run):
+        shown(picture)
 
 
 def shown(picture: dict[str, Any]) -> None:

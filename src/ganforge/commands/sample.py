@@ -109,6 +109,10 @@ def load_sampler(checkpoint: str | Path) -> Generator:
 
 def as_sampler(generator: Generator) -> Generator:
     """A generator that was loaded, on the device that draws; raises UserError as `load_sampler`."""
+    require(
+        isinstance(generator, Generator),
+        f"{generator.path}: pictures are drawn from noise with a checkpoint; give that of the run",
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     require(
         generator.output.fed == "latent",
