@@ -417,7 +417,7 @@ def test_too_many_pictures_are_refused_before_the_work(models, monkeypatch):
 
     monkeypatch.setattr(translate, "MOST_PICTURES", 1)
     found = drop(page(models("unet")), ("a.png", picture()), ("b.png", picture()))
-    assert "1 pictures of 512 MB together" in said(found, "error") and "translated" not in found.session_state
+    assert "1 pictures of 400 MB together" in said(found, "error") and "translated" not in found.session_state
 
 
 def test_only_a_visitor_at_this_machine_may_name_paths(models, lattices):
@@ -496,10 +496,14 @@ def test_what_is_wrong_is_said_before_the_server_starts(models, tmp_path, monkey
     assert 'pip install "ganforge[app]"' in told(str(models("unet")))
 
 
-def test_runs_of_one_name_are_told_apart(lattices, tmp_path):
+def test_runs_of_one_name_are_told_apart(lattices, models, tmp_path):
     shutil.copytree(lattices / "first", tmp_path / "first", ignore=shutil.ignore_patterns("samples"))
     found = entries([lattices / "first", tmp_path / "first", lattices])
-    assert [entry.name for entry in found] == [str(lattices / "first"), str(tmp_path / "first"), "second"]
+    assert [entry.name for entry in found] == [f"{lattices.name}/first", f"{tmp_path.name}/first", "second"]
+    found = page(models("unet"), models("cgan"), run="cgan/checkpoints/best.ckpt", page="Use the model")
+    assert "Draw samples" in said(found, "header")
+    found.selectbox(key="run").select("unet/checkpoints/best.ckpt").run()
+    assert "Translate pictures" in said(found, "header")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from ganforge.app import compare, run, samples, shared, translate
 from ganforge.commands.app import is_local as is_local_address
 from ganforge.errors import UserError
 from ganforge.runs import folder
-from ganforge.runs.entries import Entry, entries, score_of
+from ganforge.runs.entries import Entry, entries, score_of, told_apart
 
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")  # headers
 MOST_THUMBNAILS = 100
@@ -69,7 +69,7 @@ def _known(paths: Sequence[str], is_local: bool) -> list[Entry]:
             found += _entries(path)
         except UserError:  # an empty folder, or one that is gone
             continue
-    return list({entry.path.resolve(): entry for entry in reversed(found)}.values())[::-1]
+    return told_apart(found)
 
 
 @st.cache_resource(ttl=_SECONDS, show_spinner=False)
@@ -77,14 +77,8 @@ def _entries(path: str) -> list[Entry]:
     return entries([Path(path).expanduser()])
 
 
-def _names(known: Sequence[Entry]) -> dict[str, Entry]:
-    """Each by a name of its own."""
-    names = [entry.name for entry in known]
-    return {(str(entry.path) if names.count(entry.name) > 1 else entry.name): entry for entry in known}
-
-
 def _chosen(known: Sequence[Entry]) -> Entry:
-    by_name = _names(known)
+    by_name = {entry.name: entry for entry in known}
     names = list(by_name)
 
     def choose() -> None:
@@ -150,12 +144,11 @@ def _list(known: Sequence[Entry], is_local: bool) -> None:
             "time": folder.clock(own.duration),
             **place_of,
         })  # fmt: skip
-    names = list(_names(known))
 
     def choose() -> None:
         places = st.session_state["runs"]["selection"]["rows"]
         if places:
-            st.session_state["run"] = names[places[0]]
+            st.session_state["run"] = known[places[0]].name
             _open(known[places[0]])
 
     configuration = {"picture": st.column_config.ImageColumn("", width="small")}

@@ -12,7 +12,7 @@ from ganforge.pictures import images
 from ganforge.runs.entries import Entry
 
 MOST_PICTURES = 100  # at a time, which are kept in memory
-MOST_BYTES = 2**29  # of all of them together
+MOST_BYTES = 400 * 2**20  # of all of them together
 _SIZES = {"As it is": None, "512 px": 512, "1024 px": 1024, "2048 px": 2048}
 _EACH = "each of them"
 

@@ -18,7 +18,7 @@ from ganforge.files.folders import plain_name, replace
 from ganforge.runs import entries, hub_folder
 
 PAGE = Path(ganforge.__file__).parent / "app" / "main.py"
-LARGEST_UPLOAD = 512  # MB
+LARGEST_UPLOAD = 400  # MB
 _SECONDS = 2  # that the server has to itself to start
 FORMATS = (".ckpt", ".onnx", ".safetensors")  # that hold no code
 

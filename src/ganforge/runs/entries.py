@@ -1,7 +1,8 @@
 """Trained models and runs to choose from: those that were given, or all in a folder."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ganforge.errors import require
@@ -39,13 +40,22 @@ def entries(given: Sequence[str | Path]) -> list[Entry]:
     Raises UserError for a path where none of them is.
     """
     found = [entry for path in map(Path, given) for entry in _at(path)]
+    return told_apart(found)
+
+
+def told_apart(found: Sequence[Entry]) -> list[Entry]:
+    """Each once; those of one name are called by as few of the last parts of their paths as tell them apart."""
     known: dict[Path, Entry] = {}
     for entry in found:
         known.setdefault(entry.path.resolve(), entry)
-    names = [entry.name for entry in known.values()]
+    names = Counter(entry.name for entry in known.values())
+    ends = {path: [path.parts[-count:] for count in range(1, len(path.parts) + 1)] for path in known}
+    taken = Counter(end for path in known for end in ends[path])
     return [
-        Entry(str(entry.path), entry.path, entry.run) if names.count(entry.name) > 1 else entry
-        for entry in known.values()
+        entry
+        if names[entry.name] == 1
+        else replace(entry, name="/".join(next(end for end in ends[path] if taken[end] == 1 and len(end) > 1)))
+        for path, entry in known.items()
     ]
 
 
