@@ -1,6 +1,7 @@
 """What a run left: its numbers, curves and pictures over time, and what went wrong."""
 
 import base64
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import streamlit as st
 
 from ganforge.app import shared
 from ganforge.files import untrusted
+from ganforge.files.folders import natural_key
 from ganforge.report import curves, figures, pictures
 from ganforge.runs import folder, summary
 from ganforge.runs.folder import Run
@@ -18,6 +20,9 @@ _NUMBERS, _CURVES, _OVER_TIME, _TESTED, _SETTINGS = "Numbers", "Curves", "Over t
 _LATENT = "Latent space"
 # Of lines, on light and on dark paper (Okabe and Ito 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_TESTED_AS = re.compile(r"([\w-]+)_(worst|first)_(\d+)(?:_detail)?\.png")
+_MOST_PICTURES = 100
+_WIDEST = 700  # px, of a picture that is not as wide as the page
 _MOST_FOLDED = 30  # settings given; more are in the config
 
 
@@ -151,10 +156,13 @@ def _plot(lines: Sequence[tuple[str, Sequence[tuple[float, float]]]], axis: str,
         figure.add_scatter(
             x=x, y=smoothed(y, smooth), name=untrusted.shortened(label, 80), mode=mode, line_color=colour
         )
+    values = [y for _, points in lines for _, y in points if math.isfinite(y)]
+    if values and min(values) == max(values):  # Plotly would draw a small constant at 0
+        figure.update_yaxes(range=sorted([0, 2 * values[0]]) if values[0] else [-0.5, 1])
     titles = {"images": "images seen"}
     figure.update_layout(
-        xaxis_title=titles.get(axis, axis), height=420, margin={"t": 20, "r": 10}, showlegend=True,
-        legend={"orientation": "h", "y": -0.25},
+        xaxis={"title": titles.get(axis, axis), "rangemode": "tozero"}, height=420, margin={"t": 20, "r": 10},
+        showlegend=True, legend={"orientation": "h", "y": -0.25},
     )  # fmt: skip
     st.plotly_chart(figure, width="stretch", config={"displaylogo": False})
 
@@ -185,21 +193,45 @@ def over_time(run: Run, key: str = "grid") -> None:
     if len(seen) > 1:
         key_of = f"{key} of {run.folder}"
         at = st.select_slider("After so many images", seen, seen[-1], format_func="{:,}".format, key=key_of)
-    shown(pictures.read(run, found[at], f"after {at:,} images", 1200))
+    shown(_read(run, found[at], f"after {at:,} images", 1200))
     if untrusted.is_file(run.folder, "samples/evolution.gif") and key == "grid":
         with st.expander("As a film"):
-            shown(pictures.read(run, "samples/evolution.gif", "from the first to the last validation", 512))
+            shown(_read(run, "samples/evolution.gif", "from the first to the last validation", 512))
 
 
 def tested(run: Run) -> None:
-    groups = pictures.of_test(run, small=False)
-    if not groups:
+    """The worst and the first pictures of its test sets, as it wrote them."""
+    names = sorted((path.name for path in (run.folder / pictures.TEST_PICTURES).glob("*.png")), key=natural_key)
+    found = {name: match for name in names[:_MOST_PICTURES] if (match := _TESTED_AS.fullmatch(name))}
+    if not found:
         st.info("The run kept no pictures of its test.")
-    for group in groups:
-        st.markdown(f"**{shared.escaped(group['title'])}**")
-        st.caption(shared.escaped(group["note"]))
-        for picture in group["pictures"]:
-            shown(picture)
+    titles = {"worst": "the worst", "first": "the first, as they come"}
+    captions = _captions(run)
+    for title in dict.fromkeys((match[1], match[2]) for match in found.values()):
+        st.markdown(f"**{shared.escaped(title[0])}: {titles[title[1]]}**")
+        for name, match in found.items():
+            if (match[1], match[2]) == title:
+                shown(_read(run, f"{pictures.TEST_PICTURES}/{name}", captions.get(name, f"number {match[3]}"), 900))
+
+
+def _captions(run: Run) -> dict[str, str]:
+    """What results.json says of the pictures of a test: file -> the name and the numbers of its case."""
+    evaluation = run.results.get("evaluation")
+    said = [part for part in evaluation.values() if isinstance(part, dict)] if isinstance(evaluation, dict) else []
+    lists = [part[kind] for part in said for kind in ("worst", "first") if isinstance(part.get(kind), list)]
+    captions = {}
+    for case in (case for cases in lists for case in cases if isinstance(case, dict)):
+        numbers = [f"{key} {value:.4g}" for key, value in case.items() if folder.is_number(value) and key != "index"]
+        captions[str(case.get("picture"))] = untrusted.shortened(f"{case.get('name')}: {', '.join(numbers)}")
+    return captions
+
+
+def _read(run: Run, name: str, caption: str, width: int) -> dict[str, Any]:
+    """A picture in the run's folder, or the error of one that cannot be read."""
+    try:
+        return pictures.read(run, name, caption, width)
+    except Exception as error:  # whatever stands in a file
+        return {"error": f"{name} cannot be read ({type(error).__name__})."}
 
 
 def latent(run: Run) -> None:
@@ -213,7 +245,8 @@ def shown(picture: dict[str, Any]) -> None:
     if picture.get("error"):
         st.warning(shared.sentence(picture["error"]))
         return
-    st.image(base64.b64decode(picture["content"]), width=picture["width"], caption=shared.escaped(picture["caption"]))
+    width = picture["width"] if picture["width"] <= _WIDEST else "stretch"
+    st.image(base64.b64decode(picture["content"]), width=width, caption=shared.escaped(picture["caption"]))
 
 
 def settings(run: Run) -> None:
