@@ -303,7 +303,7 @@ def test_a_run_is_looked_at(lattices):
     found.select_slider[0].set_value(4).run()
     assert found.image[0].captions == ["after 4 images"]
     choose(found, "Show", "Test pictures")
-    assert "test: the worst" in said(found, "markdown") and "bond_f1 " in found.image[0].captions[0]
+    assert "test: the worst" in said(found, "markdown") and "f1 0" in found.image[0].captions[0]
     choose(found, "Show", "Settings")
     assert not found.exception and not found.error
     assert "data.cells" in list(found.dataframe[0].value["setting"])

@@ -207,7 +207,9 @@ def tested(run: Run) -> None:
         st.info("The run kept no pictures of its test.")
     titles = {"worst": "the worst", "first": "the first, as they come"}
     captions = _captions(run)
-    for title in dict.fromkeys((match[1], match[2]) for match in found.values()):
+    for title in sorted(
+        {(match[1], match[2]) for match in found.values()}, key=lambda one: (one[0], one[1] != "worst")
+    ):
         st.markdown(f"**{shared.escaped(title[0])}: {titles[title[1]]}**")
         for name, match in found.items():
             if (match[1], match[2]) == title:
