@@ -154,7 +154,7 @@ def _list(known: Sequence[Entry], is_local: bool) -> None:
     configuration = {"picture": st.column_config.ImageColumn("", width="small")}
     st.dataframe(
         rows, hide_index=True, row_height=96, column_config=configuration, key="runs", on_select=choose,
-        selection_mode="single-row", height="content" if len(rows) <= _FEW else 800,
+        selection_mode="single-row", placeholder="", height="content" if len(rows) <= _FEW else 800,
     )  # fmt: skip
 
 

@@ -224,6 +224,8 @@ def _captions(run: Run) -> dict[str, str]:
     captions = {}
     for case in (case for cases in lists for case in cases if isinstance(case, dict)):
         numbers = [f"{key} {value:.4g}" for key, value in case.items() if folder.is_number(value) and key != "index"]
+        detail = f"{case.get('name')}: {case.get('detail')}"
+        captions[str(case.get("detail_picture"))] = untrusted.shortened(detail, 400)
         captions[str(case.get("picture"))] = untrusted.shortened(f"{case.get('name')}: {', '.join(numbers)}")
     return captions
 
