@@ -290,12 +290,16 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser(
         "report",
-        help="a run or a sweep as one HTML page",
+        help="a run, a sweep or several runs as one HTML page",
         description="Write one HTML file with the numbers, pictures, curves and settings of a run, or of all runs "
-        "below a folder, ranked and compared. It is read in a browser without a network, and is 5 MB or more.",
+        "below one or more folders, ranked and compared. It is read in a browser without a network, and printed.",
     )
-    report.add_argument("folder", metavar="RUN_OR_SWEEP", help="a run folder, or a folder with runs below it")
-    report.add_argument("--output", "-o", metavar="FILE", help="default: report.html in that folder")
+    report.add_argument(
+        "folder", nargs="+", metavar="RUN_OR_SWEEP", help="run folders, or folders with runs below them"
+    )
+    report.add_argument(
+        "--output", "-o", metavar="FILE", help="default: report.html in that folder; of several folders, here"
+    )
     report.add_argument("--overwrite", action="store_true", help="replace FILE")
     report.set_defaults(run="report:report")
     cli_record.add(commands)

@@ -10,8 +10,9 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from ganforge.evaluation import read_networks, reliability
+from ganforge.evaluation import intervals, read_networks, reliability
 from ganforge.evaluation.read_networks import ReadNetwork
 from ganforge.lattice import BASELINES, LATTICES, Network, find_dots, match_sites, read, score_bonds
 from ganforge.lattice.mechanics import zero_modes
@@ -19,6 +20,7 @@ from ganforge.lattice.probability import Calibration
 from ganforge.pictures.tensors import from_unit
 
 NAMES = list(LATTICES)
+REPLICATES = 1000  # of networks, for intervals
 SITE_RADIUS = 2.0  # px; a true site counts as kept when a dot is drawn this close to it
 
 
@@ -102,6 +104,7 @@ class NetworkMetrics(Metric):
         self.stage, self.name = "val", ""
         self.calibration: Calibration | None = None
         self.bonds = BondCounts(prefix="bond_")
+        self.intervals: dict[str, tuple[float, float]] | None = None  # of the last test
         # Of the networks of the last update.
         self.of_each: dict[str, Tensor] | None = None
         self.details: list[ReadNetwork] = []
@@ -109,6 +112,7 @@ class NetworkMetrics(Metric):
         self.reliability = reliability.Reliability()
         # Networks, their sites, sites kept, and the shifts of these in px.
         self.add_state("sites", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("rows", [], dist_reduce_fx="cat")  # of the test: tp, fp, fn of each network
         self.add_state("same_mechanics", torch.zeros(len(NAMES), 2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def learn(
@@ -133,7 +137,10 @@ class NetworkMetrics(Metric):
             true = dataset.network(index)
             found = read(picture, true.sites)
             self.bonds.update(true, found.bonds)
-            scores.append(score_bonds(true.bonds, found.bonds).f1)
+            score = score_bonds(true.bonds, found.bonds)
+            scores.append(score.f1)
+            if self.stage == "test":
+                self.rows.append(self.sites.new_tensor([[score.tp, score.fp, score.fn]]))
             detail = ReadNetwork(true, found, None)
             if self._has_probabilities:
                 evidence, joined = reliability.gather(picture, true)
@@ -161,15 +168,20 @@ class NetworkMetrics(Metric):
             values |= self.probable.compute() | self.reliability.compute()
             if self.picture is not None and rank_zero_only.rank == 0:
                 reliability.diagram(self.reliability.known, self.picture)
+        self.intervals = _intervals(dim_zero_cat(self.rows).cpu().numpy()) if len(self.rows) else None
         networks, sites, kept, shifts = self.sites.tolist()
         shift = shifts / kept if kept else float("nan")
         return {**values, "site_recall": kept / max(1.0, sites), "site_shift_px": shift, "networks": networks}
 
     def describe(self) -> dict[str, Any]:
-        """calibration: that of the probabilities, and picture: the file of their reliability diagram."""
+        """In the test `intervals`: 95 % ones of bond_f1, by a bootstrap of the networks, and of network_exact.
+
+        calibration: that of the probabilities; reliability: the bins of `reliability.table`, and picture: a file of them.
+        """
+        said = {} if self.intervals is None else {"intervals": self.intervals}
         if not self._has_probabilities:
-            return {}
-        said = {"calibration": self.calibration.to_card()}
+            return said
+        said |= {"calibration": self.calibration.to_card(), "reliability": reliability.table(self.reliability.known)}
         return said if self.picture is None else {**said, "reliability/picture": str(self.picture)}
 
     @property
@@ -184,6 +196,21 @@ class NetworkMetrics(Metric):
         super().reset()
         for metric in (self.bonds, self.probable, self.reliability):
             metric.reset()
+
+
+def _intervals(rows: np.ndarray) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the numbers of all networks; rows: (N, 3) true positives, false positives, false negatives.
+
+    bond_f1: the 2.5 and 97.5 % quantiles of bootstrap resamples of the networks; none where no bond is wrong, which
+    resamples cannot tell from a few. network_exact: Wilson's.
+    """
+    rows = rows[np.lexsort(rows.T)]  # the same from any number of processes
+    exact = float((rows[:, 1:].sum(axis=1) == 0).mean())
+    drawn = np.random.default_rng(0).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=REPLICATES) @ rows
+    f1 = 2 * drawn[:, 0] / np.maximum(1, 2 * drawn[:, 0] + drawn[:, 1] + drawn[:, 2])
+    low, high = np.quantile(f1, [0.025, 0.975])
+    found = {"network_exact": intervals.of_share(exact, len(rows))}
+    return {"bond_f1": (float(low), float(high)), **found} if low < high else found
 
 
 class GeometricBaselines(Metric):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import Metric
 
+from ganforge.evaluation import intervals
 from ganforge.lattice import Network
 from ganforge.lattice.ink import page_of
 from ganforge.lattice.probability import (
@@ -95,6 +96,15 @@ class Reliability(Metric):
         parts = self.rows if isinstance(self.rows, list) else [self.rows]
         rows = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 2))
         return rows[np.lexsort(rows.T[::-1])]
+
+
+def table(rows: np.ndarray) -> list[list[float]]:
+    """The bins of (K, 2) `Reliability.known`: mean probability, share that is joined, its 95 % interval, how many."""
+    found = []
+    for part in bins(len(rows)) if len(rows) else []:
+        said, share = (float(value) for value in rows[part].mean(axis=0))
+        found.append([said, share, *intervals.of_share(share, len(part)), len(part)])
+    return found
 
 
 def bins(count: int) -> list[np.ndarray]:

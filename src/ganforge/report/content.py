@@ -2,46 +2,49 @@
 
 import itertools
 import re
-import shlex
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ganforge.errors import UserError
 from ganforge.files import untrusted
-from ganforge.report import figures, pictures
-from ganforge.runs import compare, summary
-from ganforge.runs.folder import STATES, Run, clock, flatten, plain
+from ganforge.report import curves, figures, health, measures, opening, pictures, reliability, settings
+from ganforge.runs import summary
+from ganforge.runs.folder import Run, clock
 
 MOST_NUMBERS = 2000  # of results.json, in tables
-MOST_COLUMNS = 50  # of settings, in a ranking
 
 BETTER = {"min": "smaller is better", "max": "larger is better"}
-TITLES = {"latent": "Latent space"}
-# What results.json says of a run elsewhere than under "environment".
-ELSEWHERE = {
-    "evaluation", "images_seen", "best_checkpoint_images_seen", "images_per_second", "duration_s", "best_checkpoint",
-    "last_checkpoint", "grid", "warnings", "run_dir",
-}  # fmt: skip
+TITLES = {
+    "pictures": "Pictures over time",
+    "real": "Real beside generated",
+    "health": "Health of the game",
+    "reliability": "How far to trust a bond",
+    "worst": "Worst cases",
+    "latent": "Latent space",
+}
 
 
 def of_run(run: Run, small: bool = False) -> dict[str, Any]:
     """All of a run; `sections` names what there is of it. small: as one of many."""
-    groups = ("experiment", "model", "data")
+    drawn = curves.read(run.folder / "metrics.csv", figures.POINTS_OF_JOB if small else figures.POINTS)
+    cases = pictures.of_test(run, small)
     found = {
-        "results": _results(run),
-        "translations": pictures.of_test(run, small),
         "pictures": pictures.of_run(run, small),
+        "curves": figures.panels(run, drawn),
+        "real": None if small else _real(run, cases["first"]),
+        "results": _results(run),
+        "health": health.of_run(run, drawn),
+        "reliability": [] if small else reliability.of_run(run),
+        "worst": cases["worst"],
         "latent": [] if small else pictures.of_latent(run),
-        "curves": figures.panels(run, small),
-        "settings": _settings(run),
-        "environment": {name.replace("_", " "): value for name, value in environment(run).items()},
+        "settings": settings.of_run(run),
+        "environment": {name.replace("_", " "): value for name, value in settings.environment(run).items()},
     }
     return {
         **found,
         "run": run,
-        "chosen": " ".join(f"{name}={choice}" for name, choice in run.choices.items() if name in groups and choice),
+        "opening": opening.number(run),
+        "sentence": opening.sentence(run),
+        "best": None if small else pictures.best(run),
         "score": "" if run.score is None else f"{run.monitor} {run.score:.4g}",
         "facts": _facts(run),
         "remarks": _remarks(run),
@@ -49,35 +52,10 @@ def of_run(run: Run, small: bool = False) -> dict[str, Any]:
     }
 
 
-def of_sweep(found: Sequence[Run]) -> dict[str, Any]:
-    """Runs ranked, compared, then each."""
-    ranked = compare.rank(found)
-    keys = compare.differing(ranked)
-    more, keys = len(keys) - MOST_COLUMNS, keys[:MOST_COLUMNS]
-    states = Counter(run.state for run in ranked)
-    said = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
-    lead = [f"{len(ranked)} runs: {said}." if len(ranked) > 1 else f"1 run: {said}."]
-    best = ranked[0]
-    if best.score is not None:
-        better = BETTER.get(best.mode or "", BETTER["min"])
-        lead.append(f"The best: {best.name}, with {best.monitor} {best.score:.4g} ({better}).")
-    if more > 0:
-        lead.append(f"They differ in {more} more settings: ganforge runs --csv.")
-    in_all = set(ranked[0].overrides).intersection(*(run.overrides for run in ranked))
-    thumbnails = [(place, run, pictures.thumbnail(run)) for place, run in enumerate(ranked, 1)]
-    shown = {
-        "ranking": _ranking(ranked, keys),
-        "comparison": _comparison(ranked, keys),
-        "grids": [thumbnail for thumbnail in thumbnails if thumbnail[2]],
-        "jobs": [of_run(run, small=True) for run in ranked],
-    }
-    titles = {"ranking": "Ranking", "comparison": "Comparison", "grids": "Last grids", "jobs": "Each run"}
-    return {
-        **shown,
-        "lead": " ".join(lead),
-        "common": " ".join(override for override in ranked[0].overrides if override in in_all),
-        "sections": {"runs" if name == "jobs" else name: title for name, title in titles.items() if shown[name]},
-    }
+def _real(run: Run, first: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Real pictures beside generated ones: of translations the first of each test set."""
+    found = pictures.of_real(run)
+    return {"groups": first, "pictures": found["pictures"] if found else []} if first or found else None
 
 
 def _facts(run: Run) -> list[tuple[str, str, str]]:
@@ -97,14 +75,14 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _remarks(run: Run) -> list[tuple[str, str]]:
-    """What went wrong, what the training warned of, and what is missing: (kind, text)."""
+    """How the run ended where it did not finish, and what is missing: (kind, text)."""
     said = []
     if run.state == "failed":
         said.append(("error", f"The run failed: {run.error or 'its status does not say why'}"))
     elif run.error:
         said.append(("error", str(run.error)))
     if run.state == "interrupted":
-        again = _command(run.overrides, f"hydra.run.dir={run.folder}", "resume=true")
+        again = settings.command(run.overrides, f"hydra.run.dir={run.folder}", "resume=true")
         said.append(("warning", f"The run was interrupted. To go on: {again}"))
     if run.state == "running":
         said.append(("note", "The run goes on; this is what it had written when the report was made."))
@@ -112,8 +90,6 @@ def _remarks(run: Run) -> list[tuple[str, str]]:
         said.append(("note", "The sweep ended this run early, since others were better at the same time."))
     if run.state == "unknown":
         said.append(("warning", "The run has neither a status nor results: it did not finish, or its files are lost."))
-    warned = run.results.get("warnings")
-    said += [("warning", str(text)) for text in warned] if isinstance(warned, list) else []
     missing = [
         name
         for name in (".hydra/config.yaml", "metrics.csv", "results.json")
@@ -145,114 +121,20 @@ def _results(run: Run) -> dict[str, Any] | None:
     return {
         "error": None,
         "more": most if len(run.results) > MOST_NUMBERS else None,
-        "tables": [replace(numbers, title=numbers.title or other) for numbers in tables if numbers.rows],
+        "tables": [_table(replace(numbers, title=numbers.title or other)) for numbers in tables if numbers.rows],
         "notes": notes,
+        "explained": measures.explained(
+            key.removeprefix(f"{name}/") for name in names for key in results if key.startswith(f"{name}/")
+        ),
     }
+
+
+def _table(numbers: summary.Numbers) -> dict[str, Any]:
+    """A table, and of the number of each row what is better; texts are those of the table."""
+    better = [measures.better(row[0].split(" ")[0]) for row in numbers.rows]
+    return {**vars(numbers), "better": [word if "better" not in numbers.columns else "" for word in better]}
 
 
 def aligned(cell: str) -> str:
     """Spaces that fill up a number, as wide as a digit."""
     return re.sub(r"(?<= ) ", "\u2007", cell)
-
-
-def _settings(run: Run) -> dict[str, Any] | None:
-    text = untrusted.read_text(run.folder, ".hydra/config.yaml")
-    if not (run.overrides or run.config or run.choices or text):
-        return None
-    return {
-        "overrides": run.overrides,
-        "command": _command(run.overrides),
-        "config": run.config,
-        "choices": {group: choice for group, choice in run.choices.items() if choice is not None},
-        "text": text,
-    }
-
-
-def _command(overrides: Sequence[str], *own: str) -> str:
-    """To be typed; nothing that would run other code than this project's, should the overrides be someone else's."""
-    odd = next((override for override in overrides if not _is_safe(override)), None)
-    if odd is not None:
-        return f"(no command: read first what this one does: {untrusted.shortened(odd)})"
-    return " ".join(("python train.py", *(shlex.quote(override) for override in (*overrides, *own))))
-
-
-def _is_safe(override: str) -> bool:
-    """Whether it is no option, names no class from outside and changes no folder that configs come from."""
-    named = re.fullmatch(r"[\w.+~/@]*\._target_=ganforge\.[\w.]+", override)
-    foreign = "_target_" in override or "${" in override or re.match(r"[-+~]*(-|hydra)", override)
-    return override.isprintable() and (named is not None or not foreign)
-
-
-def environment(run: Run) -> dict[str, str]:
-    """What computed a run, of its results; of one that did not finish, of its last checkpoint and its settings."""
-    said = {
-        key: value
-        for key, value in run.results.items()
-        if "/" not in key and key not in ELSEWHERE and isinstance(value, str | int | float)
-    }
-    if not said:
-        said = _card(run)
-    for key in ("seed", "trainer.precision", "trainer.accelerator", "trainer.devices", "trainer.num_nodes"):
-        value = flatten(run.config).get(key)
-        if value is not None and key not in said:
-            said[key] = plain(value)
-    said |= {key: run.status[key] for key in ("host", "began", "ended") if run.status.get(key)}
-    return {key: str(value) for key, value in said.items()}
-
-
-def _card(run: Run) -> dict[str, Any]:
-    """What the last checkpoint of a run says of versions and data; nothing where there is none."""
-    if not untrusted.is_file(run.folder, "checkpoints/last.ckpt"):
-        return {}
-    from ganforge.runs import checkpoint
-
-    try:
-        card = checkpoint.load(run.folder / "checkpoints/last.ckpt")["ganforge"]
-        versions = card.get("versions")
-    except (UserError, AttributeError):
-        return {}
-    said = {"data_fingerprint": card.get("data_fingerprint"), **(versions if isinstance(versions, dict) else {})}
-    return {key: value for key, value in said.items() if value is not None}
-
-
-def _ranking(ranked: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
-    """score: the title of its column; settings: (key, all but its last part, its last part); rows: (run, cells).
-
-    cells: (text, what it is sorted by), of the columns after the run's state.
-    """
-    monitors = {run.monitor for run in ranked if run.score is not None}
-    rows = []
-    for run in ranked:
-        score = "" if run.score is None else f"{run.score:.4g}"
-        if score and len(monitors) > 1:
-            score = f"{run.monitor} {score}"
-        own = run.settings
-        cells = [
-            (score, run.score),
-            ("" if run.images is None else f"{run.images:,}", run.images),
-            (clock(run.duration), run.duration),
-            *((plain(own.get(key)), figures.sortable(own.get(key))) for key in keys),
-        ]
-        rows.append((run, cells))
-    return {
-        "score": monitors.copy().pop() if len(monitors) == 1 else "score",
-        "settings": [(key, *key.rpartition(".")[::2]) for key in keys],
-        "rows": rows,
-        "errors": [f"{place}, {run.name}: {run.error}" for place, run in enumerate(ranked, 1) if run.error],
-    }
-
-
-def _comparison(ranked: Sequence[Run], keys: Sequence[str]) -> dict[str, Any] | None:
-    """Figures, each a title and what is drawn: parallel coordinates, and the compared number of each run."""
-    monitors = Counter(run.monitor for run in ranked if run.score is not None)
-    if not monitors:
-        return None
-    monitor = monitors.most_common(1)[0][0]
-    scored = [run for run in ranked if run.score is not None and run.monitor == monitor]
-    parallel, lines = figures.parallel(scored, keys), figures.of_each(scored, monitor)
-    found = {
-        "note": f"Of the {len(scored)} runs that were compared by {monitor}." if len(monitors) > 1 else None,
-        "parallel": parallel and (f"Settings and {monitor}: a line a run, coloured by the latter", parallel),
-        "lines": lines and (f"{monitor} of each run", lines),
-    }
-    return found if any(found.values()) else None

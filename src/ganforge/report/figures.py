@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ganforge.report import curves
+from ganforge.report import curves, measures
 from ganforge.runs.folder import Run, plain
 
 POINTS = 2000  # of a curve, at most
@@ -26,40 +26,96 @@ ORDER = ["train/g: loss terms", "train/d: loss terms"]
 COUNTS = ("/images", "generated_images", "/networks")
 
 
+BAND = re.compile(r"val/disorder_([\d.]+)/(\w+)", re.ASCII)  # the same numbers of a band of disorder
+
+
 def panel(name: str) -> str:
     """The title of the panel that a curve belongs to."""
+    band = BAND.fullmatch(name)
+    if band:
+        return f"val/{band[2]} by disorder"
     for pattern, title in PANELS:
         if re.match(pattern, name):
             return title
     return "/".join(name.split("/")[:2])
 
 
-def panels(run: Run, small: bool) -> dict[str, Any] | None:
+def panels(run: Run, drawn_of: curves.Curves) -> dict[str, Any] | None:
     """The curves of a run in `panels`, each a title and its lines; left_out: what of metrics.csv was too much."""
-    axis, found, left_out = curves.read(run.folder / "metrics.csv", POINTS_OF_JOB if small else POINTS)
+    axis, found, left_out = drawn_of
     names_of: dict[str, list[str]] = {}
+    bands = {band[1] for name in found if (band := BAND.fullmatch(name))}
     for name in found:
-        if not name.endswith(COUNTS):
+        of_band = name.startswith("val/disorder_")  # of one band alone they are the numbers of all
+        if not name.endswith(COUNTS) and not (of_band and (len(bands) < 2 or not BAND.fullmatch(name))):
             names_of.setdefault(panel(name), []).append(name)
     validated = (title for title in names_of if title.startswith("val/"))
     order = [panel(run.monitor or ""), *ORDER, *validated, *(title for _, title in PANELS), *names_of]
-    end = max((x for points in found.values() for x, _ in points), default=0)
+    end = _end(found.values())
     best = run.results.get("best_checkpoint_images_seen")
     drawn = []
     for title in dict.fromkeys(title for title in order if title in names_of):
         names = names_of[title]
         lines = [_line(_short(name, title, len(names)), found[name]) for name in names]
         mark = best if title.startswith("val/") and isinstance(best, int) and axis == "images" else None
-        drawn.append((title, {"kind": "lines", "axis": axis, "lines": lines, "end": end, "best": mark}))
+        drawn.append((_with_direction(title), framed(lines, axis, end=end, best=mark)))
     return {"panels": drawn, "left_out": left_out} if drawn else None
 
 
 def _short(name: str, title: str, n: int) -> str:
     """A curve's name in its panel, without what the title says."""
+    band = BAND.fullmatch(name)
+    if band:
+        return f"up to {band[1]}"
     if n == 1:
         return name
     short = name.removeprefix(f"{title.split(':')[0]}/")
     return short.removeprefix("lr/") if short != title else "all"
+
+
+def _with_direction(title: str) -> str:
+    """The title of a panel; of one of a measure with what is better."""
+    better = measures.better(title.removeprefix("val/")) if title.startswith("val/") else ""
+    return f"{title} ({better} is better)" if better else title
+
+
+def _end(curves_: Iterable[Sequence[tuple[float, float]]]) -> float:
+    return max((x for points in curves_ for x, _ in points), default=0)
+
+
+def framed(
+    lines: Sequence[dict[str, Any]], axis: str, *, end: float | None = None, best: float | None = None
+) -> dict[str, Any]:
+    """Lines (name, x, y) as script.js draws them, with the reach of both axes. best: where a mark stands.
+
+    end: the largest x of all panels, so that their axes agree; None: of these lines.
+    """
+    end = max((x for line in lines for x in line["x"]), default=0) if end is None else end
+    values = [y for line in lines for y in line["y"]]
+    return {
+        "kind": "lines", "axis": axis, "lines": lines, "best": best,
+        "x_range": [_digits(-0.02 * end), _digits(1.02 * end)] if end > 0 else [-1, 1],
+        "y_range": reach(min(values), max(values)) if values else [0, 1],
+    }  # fmt: skip
+
+
+def reach(low: float, high: float) -> list[float]:
+    """From where to where an axis goes that shows values from `low` to `high`.
+
+    A constant value is drawn between 0 and a little beyond it. Values of one sign of which the smallest is less than a
+    third of the largest begin at 0; others have a twentieth of their spread on both sides.
+    """
+    size, spread = max(abs(low), abs(high)), high - low
+    if size == 0:
+        return [-0.05, 1]
+    if spread <= 1e-6 * size:
+        return [_digits(min(0.0, 1.2 * low)), _digits(max(0.0, 1.2 * high))]
+    bottom, top = low - 0.05 * spread, high + 0.05 * spread
+    if 0 <= low < high / 3:
+        bottom = -0.02 * high  # a line at 0 is seen whole
+    if low / 3 < high <= 0:
+        top = -0.02 * low
+    return [_digits(bottom), _digits(top)]
 
 
 def _line(name: str, points: list[tuple[float, float]], **more: Any) -> dict[str, Any]:
@@ -78,8 +134,19 @@ def of_each(scored: Sequence[Run], monitor: str) -> dict[str, Any] | None:
         axis, found, _ = curves.read(run.folder / "metrics.csv", POINTS_OF_JOB)
         if monitor in found:
             lines.append(_line(run.name, found[monitor], rank=1 - rank / max(1, len(scored) - 1)))
-    end = max((line["x"][-1] for line in lines), default=0)
-    return {"kind": "lines", "axis": axis, "lines": lines, "end": end, "best": None} if lines else None
+    return framed(lines, axis) if lines else None
+
+
+def cost(scored: Sequence[Run], monitor: str) -> dict[str, Any] | None:
+    """The compared number of each run over the minutes it took, the best run first; None where one point is all."""
+    points = [(run.name, run.duration / 60, run.score) for run in scored if run.duration and run.score is not None]
+    if len(points) < 2:
+        return None
+    lines = [
+        {"name": name, "x": [_digits(minutes)], "y": [_digits(score)], "rank": 1 - rank / (len(points) - 1)}
+        for rank, (name, minutes, score) in enumerate(points)
+    ]
+    return {**framed(lines, "minutes of training"), "monitor": monitor}
 
 
 def parallel(scored: Sequence[Run], keys: Sequence[str]) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ from ganforge.runs.folder import LATENT, Run, is_number
 
 WIDTH_OF_JOB = 720  # px; pictures of one of many runs are made this small
 WIDTH_OF_THUMBNAIL = 240  # px
+WIDTH_OF_FRAME = 800  # px; grids over time
+MOST_FRAMES = 24
 MOST_BYTES = 64_000_000  # of a picture
 MOST_PIXELS = 64_000_000
 TEST_PICTURES = "samples/test"  # where a run writes those of its test
@@ -37,23 +39,73 @@ MOST_FOLDERS = 64  # with such sheets
 KINDS = {"PNG": "image/png", "GIF": "image/gif", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
-def of_run(run: Run, small: bool) -> list[dict[str, Any]]:
-    """The newest grid and what was drawn at the end; small: only what fits among many runs."""
-    last = last_grid(run)
+def of_run(run: Run, small: bool) -> dict[str, Any] | None:
+    """The grids over time as `frames` of a slider, and what else was drawn; small: only what fits among many runs."""
+    shown = frames(run, WIDTH_OF_JOB if small else WIDTH_OF_FRAME, 2 if small else MOST_FRAMES)
+    kept = [("samples/evolution.png", "from the first validation to the last, after so many images", 1280)]
+    others = [] if small else [_framed(run, *one, small) for one in kept if os.path.lexists(run.folder / one[0])]
+    said = "the same validation pictures" if translates(run) else "drawn from the same noise each time"
+    return {"frames": shown, "said": said, "others": others} if shown or others else None
+
+
+def translates(run: Run) -> bool:
     data = run.config.get("data")
-    translates = isinstance(data, dict) and "source_channels" in data
-    kept = []  # name, caption, px that it may be wide
-    if last is not None:
-        seen = re.search(r"\d+", last)
-        said = "the same validation pictures" if translates else "drawn from the same noise each time"
-        kept.append((last, f"after {int(seen[0]):,} images: {said}" if seen else said, 640))
-    if not small:
-        kept.append(("samples/evolution.gif", "at each validation, from the first to the last", 512))
-    kept.append(("samples/evolution.png", "from the first validation to the last, after so many images", 1280))
-    if not small:
-        said = "samples that are nearest to a training picture (left), and these training pictures"
-        kept.append(("samples/nearest.png", said, 640))
-    return [_framed(run, *picture, small) for picture in kept if os.path.lexists(run.folder / picture[0])]
+    return isinstance(data, dict) and "source_channels" in data
+
+
+def frames(run: Run, width: int, most: int) -> list[dict[str, Any]]:
+    """At most `most` of the grids of a run, from the first to the last, with the images that were seen at each."""
+    found = _grids(run)
+    if len(found) > most:
+        kept = {round(place * (len(found) - 1) / max(1, most - 1)) for place in range(most)} if most > 1 else {0}
+        best = next((place for place, name in enumerate(found) if seen(name) == _best(run)), None)
+        found = [found[place] for place in sorted(kept | ({best} if best is not None else set()))]
+    shown = []
+    for name in found:
+        after = seen(name)
+        caption = (f"after {after:,} images" if after is not None else name) + ", the best" * (after == _best(run))
+        shown.append({**_framed(run, name, caption, width, False, reduce=width), "name": ""})
+    return shown
+
+
+def best(run: Run) -> dict[str, Any] | None:
+    """The grid of the weights that were best, or the newest; None where there is none that can be read."""
+    found = _grids(run)
+    name = next((name for name in found if seen(name) == _best(run)), found[-1] if found else None)
+    if name is None:
+        return None
+    when = f"after {seen(name):,} images" if seen(name) is not None else "the newest grid"
+    said = "validation pictures" if translates(run) else "generated pictures"
+    shown = _framed(run, name, f"{said}, {when}" + ", the best" * (seen(name) == _best(run)), 520, False, reduce=1040)
+    return None if shown["error"] else {**shown, "name": ""}
+
+
+def _best(run: Run) -> int | None:
+    found = run.results.get("best_checkpoint_images_seen")
+    return found if isinstance(found, int) else -1
+
+
+def seen(name: str) -> int | None:
+    """How many images had been seen at the grid images_000012000.png."""
+    found = re.search(r"images_(\d{1,15})\.png$", name, re.ASCII)
+    return int(found[1]) if found else None
+
+
+def _grids(run: Run) -> list[str]:
+    return sorted(f"samples/{path.name}" for path in (run.folder / "samples").glob("images_*.png"))
+
+
+def of_real(run: Run) -> dict[str, Any] | None:
+    """Real pictures beside generated ones: pictures, each with what it is, and a note."""
+    kept = [
+        ("samples/real.png", "real pictures", 640),
+        (last_grid(run), "generated pictures", 640),
+        ("samples/nearest.png", "generated pictures that are nearest to a training picture (left), and these", 640),
+    ]
+    names = [name for name, *_ in kept if name and os.path.lexists(run.folder / name)]
+    if not {"samples/real.png", "samples/nearest.png"} & set(names):
+        return None
+    return {"pictures": [_framed(run, *one, False, reduce=1400) for one in kept if one[0] in names]}
 
 
 def of_latent(run: Run) -> list[dict[str, Any]]:
@@ -65,20 +117,34 @@ def of_latent(run: Run) -> list[dict[str, Any]]:
     return [_framed(run, *named, 640, False, None if named[0].endswith(".gif") else 1400) for named in found]
 
 
-def of_test(run: Run, small: bool) -> list[dict[str, Any]]:
-    """Translations of each test set, the worst and then the first, as groups: title, note, pictures.
+def of_test(run: Run, small: bool) -> dict[str, list[dict[str, Any]]]:
+    """Translations of each test set: "worst", and "first", as they come; groups of title, note, pictures.
 
     What results.json says of them is someone else's: names are shown, and never lead out of the run's own folder.
     """
+    groups: dict[str, list[dict[str, Any]]] = {"worst": [], "first": []}
+    for name, said in tests(run):
+        for kind, group in _groups(run, name, said, small):
+            groups[kind].append(group)
+    return groups
+
+
+def tests(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """What results.json says of the pictures of each test set."""
     evaluation = run.results.get("evaluation")
     found = evaluation.items() if isinstance(evaluation, dict) else ()
     sets = [(name, said) for name, said in found if name.endswith("/worst") and isinstance(said, dict)][:MOST_SETS]
-    return [group for name, said in sets for group in _groups(run, name.removesuffix("/worst"), said, small)]
+    return [(name.removesuffix("/worst"), said) for name, said in sets]
 
 
-def _groups(run: Run, name: str, said: dict[str, Any], small: bool) -> list[dict[str, Any]]:
+def cases_of(said: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    found = said.get(kind)
+    return [case for case in found if isinstance(case, dict)] if isinstance(found, list) else []
+
+
+def _groups(run: Run, name: str, said: dict[str, Any], small: bool) -> list[tuple[str, dict[str, Any]]]:
     if "none" in said:
-        return [{"title": f"{name}: the worst", "note": shortened(said["none"]), "pictures": []}]
+        return [("worst", {"title": name, "note": shortened(said["none"]), "pictures": []})]
     measure, largest = shortened(said.get("measure")), said.get("largest_difference")
     better = {"min": ", lower is better", "max": ", higher is better"}.get(str(said.get("better")), "")
     columns = said.get("columns")
@@ -89,29 +155,64 @@ def _groups(run: Run, name: str, said: dict[str, Any], small: bool) -> list[dict
     titles = {"worst": f"{name}: the worst by {measure}{better}", "first": f"{name}: the first, as they come"}
     groups = []
     for kind, title in titles.items():
-        cases = said.get(kind)
-        cases = [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
+        cases = cases_of(said, kind)
         shown = cases[: (FEW_CASES if kind == "worst" else 0) if small else MOST_CASES]
-        if shown:
-            pictures = [picture for place, case in enumerate(shown, 1) for picture in _case(run, case, place, small)]
-            groups.append({"title": title, "note": note, "pictures": pictures})
+        left_out = ""
+        if kind == "worst":
+            perfect = {"max": 1.0, "min": 0.0}.get(str(said.get("better")))
+            shown = [case for case in shown if case.get(measure) != perfect]
+            none = len(shown) == 0 and len(cases) > 0
+            left_out = f"no picture of the test has a worse {measure} than {perfect:g}, the best there is" if none else ""
+            if not none and len(shown) < len(cases) and not small:
+                left_out = f"all others have a {measure} of {perfect:g}, the best there is"
+        if shown or left_out:
+            pictures = [_case(run, case, place, small) for place, case in enumerate(shown, 1)]
+            pictures += [_detail(run, case, place) for place, case in enumerate(shown, 1) if _has_detail(case, small)]
+            said_of = [text for text in (note if shown else "", left_out) if text]
+            groups.append((kind, {"title": title, "note": "; ".join(said_of), "pictures": pictures}))
     return groups
 
 
-def _case(run: Run, case: dict[str, Any], place: int, small: bool) -> list[dict[str, Any]]:
-    """A translation, under what it is called and what it scores, and where there is one the picture of its detail."""
+def _case(run: Run, case: dict[str, Any], place: int, small: bool) -> dict[str, Any]:
+    """A translation, under what it is called and what it scores."""
     numbers = [f"{shortened(name)} {value:.4g}" for name, value in case.items() if is_number(value) and name != "index"]
-    captions = {"picture": f"{shortened(case.get('name'))}: {', '.join(numbers[:MOST_SETS])}"}
-    if "detail_picture" in case and not small:
-        captions["detail_picture"] = f"{shortened(case.get('name'))}: {shortened(case.get('detail'), LONGEST_DETAIL)}"
-    return [_framed_case(run, case.get(key), caption, f"{place}.", small) for key, caption in captions.items()]
+    caption = f"{shortened(case.get('name'))}: {', '.join(numbers[:MOST_SETS])}"
+    return _framed_case(run, case.get("picture"), caption, f"{place}.", small)
+
+
+def _has_detail(case: dict[str, Any], small: bool) -> bool:
+    return "detail_picture" in case and not small
+
+
+def _detail(run: Run, case: dict[str, Any], place: int) -> dict[str, Any]:
+    """The picture of a translation's detail, such as its bonds and mechanics."""
+    caption = f"{shortened(case.get('name'))}: {shortened(case.get('detail'), LONGEST_DETAIL)}"
+    return {**_framed_case(run, case.get("detail_picture"), caption, f"{place}.", False), "is_detail": True}
 
 
 def _framed_case(run: Run, file: Any, caption: str, name: str, small: bool) -> dict[str, Any]:
-    if not isinstance(file, str) or not re.fullmatch(r"[\w-]{1,100}\.png", file, re.ASCII):
+    if not is_test_picture(file):
         return {"error": f"{caption}: {shortened(file)} is no picture of the test"}
     framed = _framed(run, f"{TEST_PICTURES}/{file}", caption, 900, small, reduce=1400)
     return framed if framed["error"] else {**framed, "name": name}
+
+
+def is_test_picture(file: Any) -> bool:
+    """Whether it is a plain name as those of the test's pictures are."""
+    return isinstance(file, str) and re.fullmatch(r"[\w-]{1,100}\.png", file, re.ASCII) is not None
+
+
+def shown(picture: Image.Image, caption: str, width: int) -> dict[str, Any]:
+    """A picture that is no file of a run, `width` px wide; small ones as PNG, pixel by pixel."""
+    written = io.BytesIO()
+    small = picture.width <= width
+    if not small:
+        size = (width * 2, max(1, round(picture.height * width * 2 / picture.width)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS) if picture.width > size[0] else picture
+    picture.save(written, "PNG") if small else picture.convert("RGB").save(written, "WEBP", quality=88)
+    sides = {"width": width, "height": max(1, round(picture.height * width / picture.width)), "enlarged": small}
+    content = base64.b64encode(written.getvalue()).decode()
+    return {"kind": KINDS["PNG" if small else "WEBP"], "content": content, "caption": caption, **sides}
 
 
 def thumbnail(run: Run) -> dict[str, Any] | None:
@@ -125,8 +226,7 @@ def thumbnail(run: Run) -> dict[str, Any] | None:
 
 def last_grid(run: Run) -> str | None:
     """The newest of the pictures that a run wrote at its validations, from its folder."""
-    found = sorted(path.name for path in (run.folder / "samples").glob("images_*.png"))
-    return f"samples/{found[-1]}" if found else None
+    return next(reversed(_grids(run)), None)
 
 
 def _framed(run: Run, name: str, caption: str, width: int, small: bool, reduce: int | None = None) -> dict[str, Any]:

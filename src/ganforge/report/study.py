@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.files.folders import replace
-from ganforge.report import page, pictures
+from ganforge.report import figures, page, pictures
 
 _LEFT, _WIDTH, _ROW = 240, 460, 26  # px of the forest plot: its labels, its axis, a line
 
@@ -81,7 +81,7 @@ def curves(numbers: Mapping[str, Any]) -> dict[str, Any] | None:
         {"name": arm, "x": [x for x, _ in sorted(own)], "y": [round(y, 6) for _, y in sorted(own)]}
         for arm, own in points.items()
     ]
-    return {"kind": "lines", "axis": "real pictures a class", "lines": lines, "end": shots[-1], "best": None}
+    return figures.framed(lines, "real pictures a class")
 
 
 def _gans(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:

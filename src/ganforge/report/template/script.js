@@ -3,6 +3,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const coarse = matchMedia("(pointer: coarse)").matches; // a finger scrolls the page, it does not zoom a plot
   const LINES = ["#2b7bba", "#d9721e", "#3a9a5b", "#a45bb5", "#b8912a", "#c8506b", "#4f9aa3", "#8a7564", "#7c86d6", "#7f8a93"];
+  const printed = () => document.documentElement.classList.contains("print");
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   // Plotly reads some tags in texts.
   const text = (s) => s.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -28,32 +29,59 @@
     };
   }
 
-  function lines(shown, log, place) {
+  const SMOOTHED = 10; // points that a curve has at least to be smoothed
+
+  // Exponential moving average, without the pull of its beginning.
+  function smoothed(values, weight) {
+    let [sum, all] = [0, 0];
+    return values.map((value) => {
+      [sum, all] = [weight * sum + value, weight * all + 1];
+      return sum / all;
+    });
+  }
+
+  function lines(shown, log, smoothing, place) {
     const many = shown.lines.length;
     const axisName = shown.axis === "images" ? "images seen" : shown.axis;
     const ranked = shown.lines.some((line) => "rank" in line);
     const positive = shown.lines.every((line) => line.y.every((y) => y > 0));
-    const traces = shown.lines.map((line, i) => ({
-      type: "scatter",
-      name: text(line.name),
-      x: line.x,
-      y: line.y,
-      mode: line.x.length > 40 ? "lines" : "lines+markers",
-      marker: { size: 4 },
-      line: { width: 1.6, color: ranked ? between(line.rank) : LINES[i % LINES.length] },
-      hovertemplate: ranked ? "%{y:.5~g}<br>%{x:,d} " + axisName : "%{y:.5~g}",
-      showlegend: many > 1 && many <= 16,
-    }));
+    const traces = shown.lines.flatMap((line, i) => {
+      const trace = {
+        type: "scatter",
+        name: text(line.name),
+        x: line.x,
+        y: line.y,
+        mode: line.x.length > 40 ? "lines" : line.x.length > 1 ? "lines+markers" : "markers",
+        marker: { size: line.x.length > 1 ? 4 : 9 },
+        cliponaxis: line.x.length > 1,
+        line: { width: 1.6, color: ranked ? between(line.rank) : LINES[i % LINES.length] },
+        hovertemplate: ranked ? "%{y:.5~g}<br>%{x:,.4~g} " + text(axisName) : "%{y:.5~g}",
+        showlegend: many > 1 && many <= 12,
+      };
+      trace.marker.color = trace.line.color;
+      if (!smoothing || line.x.length < SMOOTHED) return [trace];
+      const faint = { ...trace, opacity: 0.25, showlegend: false, hoverinfo: "skip", hovertemplate: undefined };
+      return [faint, { ...trace, mode: "lines", y: smoothed(line.y, smoothing) }];
+    });
     if (ranked) traces.reverse(); // the best on top
     const axis = { gridcolor: style("--grid"), linecolor: style("--line"), zeroline: false, automargin: true };
-    const rows = many > 1 && many <= 16 ? Math.ceil(many / Math.max(1, Math.floor(place.clientWidth / 130))) : 0;
+    const rows = many > 1 && many <= 12 ? Math.ceil(many / Math.max(1, Math.floor(place.clientWidth / 130))) : 0;
     place.style.height = `${(ranked ? 340 : 240) + 20 * rows}px`;
     const mark = shown.best === null ? [] : [shown.best];
+    const isLog = log && positive;
+    const logs = shown.lines.flatMap((line) => line.y).map(Math.log10);
+    const spread = isLog ? [Math.min(...logs), Math.max(...logs)] : [];
+    const room = Math.max(0.05 * (spread[1] - spread[0]), 0.02) + (spread[0] === spread[1] ? 0.5 : 0);
+    const single = shown.x_range[0] === -1 && shown.x_range[1] === 1; // a point at 0 is all there is
     const layout = {
       ...common(),
       margin: { l: 48, r: 14, t: 24, b: 40 },
-      xaxis: { ...axis, title: { text: axisName, standoff: 6 }, tickformat: "~s", hoverformat: ",d", nticks: 7, range: [-0.01 * shown.end, 1.02 * shown.end] },
-      yaxis: { ...axis, type: log && positive ? "log" : "linear", nticks: 6, exponentformat: "power" },
+      xaxis: { ...axis, title: { text: axisName, standoff: 6 }, tickformat: "~s", hoverformat: ",.4~g", nticks: 7, range: [...shown.x_range], ...(single ? { tickvals: [0] } : {}) },
+      yaxis: {
+        ...axis, type: isLog ? "log" : "linear", nticks: 6, exponentformat: "power",
+        range: isLog ? [spread[0] - room, spread[1] + room] : [...shown.y_range],
+        ...(shown.monitor ? { title: { text: text(shown.monitor), standoff: 6 } } : {}),
+      },
       hovermode: ranked ? "closest" : "x unified",
       dragmode: coarse ? false : "zoom",
       legend: {
@@ -115,8 +143,12 @@
   function draw(figure) {
     const place = figure.querySelector(".plot");
     figure.shown ??= JSON.parse(figure.querySelector("script").textContent);
-    const log = figure.closest("section, details").querySelector("input.log")?.checked;
-    const [traces, layout] = figure.shown.kind === "lines" ? lines(figure.shown, log, place) : parallel(figure.shown, place);
+    const within = figure.closest("section, details");
+    const log = within.querySelector("input.log")?.checked && !figure.shown.monitor;
+    const smoothing = figure.shown.monitor ? 0 : Number(within.querySelector("input.smooth")?.value ?? 0);
+    const isLines = figure.shown.kind === "lines";
+    const [traces, layout] = isLines ? lines(figure.shown, log, smoothing, place) : parallel(figure.shown, place);
+    if (printed()) layout.width = figure.clientWidth;
     // The buttons are named, for among Plotly's own is one that sends the data to its maker.
     const buttons = figure.shown.kind === "lines" ? ["toImage", "resetScale2d"] : ["toImage"];
     figure.drawn = true;
@@ -140,6 +172,54 @@
   dark.addEventListener("change", () => again());
   for (const input of document.querySelectorAll("input.log")) {
     input.addEventListener("change", () => again(input.closest("section, details")));
+  }
+
+  for (const input of document.querySelectorAll("input.smooth")) {
+    const said = input.parentNode.querySelector("output");
+    const say = () => { said.textContent = Number(input.value) ? Number(input.value).toFixed(2) : "none"; };
+    input.addEventListener("input", say);
+    input.addEventListener("change", () => again(input.closest("section, details")));
+    say();
+  }
+
+  // On paper everything is light, and curves are as wide as a column of it.
+  addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("print");
+    again();
+  });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("print");
+    again();
+  });
+
+  for (const place of document.querySelectorAll(".frames")) {
+    const frames = [...place.querySelectorAll(".frame")];
+    const input = place.querySelector("input");
+    if (!input) continue;
+    const said = place.querySelector("output");
+    const show = (at) => {
+      frames.forEach((frame, i) => { frame.hidden = i !== at; });
+      said.textContent = `${at + 1} of ${frames.length}`;
+      input.value = at;
+    };
+    const button = place.querySelector("button.play");
+    let timer = null;
+    const stop = () => {
+      clearInterval(timer);
+      timer = null;
+      button.textContent = "play";
+    };
+    button.addEventListener("click", () => {
+      if (timer) return stop();
+      button.textContent = "stop";
+      let at = Number(input.value) < frames.length - 1 ? Number(input.value) : -1;
+      timer = setInterval(() => (at < frames.length - 1 ? show(++at) : stop()), 500);
+    });
+    input.addEventListener("input", () => {
+      stop();
+      show(Number(input.value));
+    });
+    show(frames.length - 1);
   }
 
   for (const button of document.querySelectorAll("button.zoom")) {
