@@ -13,6 +13,7 @@ from ganforge.pictures import images
 from ganforge.pictures.grids import animate, by_class, cells, rows, save
 
 GIF_FRAMES = 60
+REAL = "real.png"
 
 
 class SampleGrid(pl.Callback):
@@ -20,8 +21,8 @@ class SampleGrid(pl.Callback):
 
     Of translations the first `pictures` validation items, one a row, as the model's `panels` shows them, each column
     under its name: source | result | target of pairs. Of pictures from noise the first `samples`, of fixed latents,
-    with a column a class where the model is told classes. At the end `evolution.gif` of all these PNGs, and
-    `evolution.png`: the first `pictures` rows at up to `stages` times from the first to the last.
+    with a column a class where the model is told classes; real.png shows as many real ones. At the end `evolution.gif`
+    of all these PNGs, and `evolution.png`: the first `pictures` rows at up to `stages` times, from first to last.
     folder: where the pictures go; those that are there when a training goes on are its earlier ones.
     """
 
@@ -33,6 +34,8 @@ class SampleGrid(pl.Callback):
         self.files: list[Path] = []
         self.names: tuple[str, ...] = ()  # of the columns of a translation
         self._seen: list[tuple[Tensor, ...]] = []
+        self._real: list[tuple[Tensor, ...]] = []  # pictures of the validation, and their labels where there are any
+        self._has_real = False
 
     @property
     def last_grid(self) -> Path | None:
@@ -51,7 +54,7 @@ class SampleGrid(pl.Callback):
         self.files = [file for file in earlier if int(file.stem.removeprefix("images_")) <= module.images_seen]
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._seen = []
+        self._seen, self._real = [], []
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Tensor, batch: Any, *_: Any
@@ -66,6 +69,8 @@ class SampleGrid(pl.Callback):
             elif _class_names(trainer):
                 columns.append(items["label"])
             self._seen.append(tuple(column.cpu() for column in columns))
+            if "image" in items and not self._has_real:
+                self._real.append(tuple(items[name].cpu() for name in ("image", "label") if name in items))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         goes_on = trainer.sanity_checking and module.images_seen > 0  # its picture of this moment is there, of all rows
@@ -75,11 +80,20 @@ class SampleGrid(pl.Callback):
         if "image" in trainer.datamodule.provides:
             names = _class_names(trainer)
             page = by_class(columns[0], columns[1] if names else None, names)
+            self._save_real(names, whole=not trainer.sanity_checking)
         else:
             page = rows(columns, self.names)
         file = self.folder / f"images_{module.images_seen:09d}.png"
         save(page, file)
         self.files = [*(other for other in self.files if other != file), file]
+
+    def _save_real(self, names: tuple[str, ...], whole: bool) -> None:
+        """As many pictures of the validation as are generated, once: they stay the same. whole: that was all of it."""
+        self._has_real = whole
+        if self._real:
+            columns = [torch.cat(column).float() for column in zip(*self._real, strict=True)]
+            labels = columns[1].long() if names and len(columns) > 1 else None
+            save(by_class(columns[0], labels, names), self.folder / REAL)
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:

@@ -176,7 +176,7 @@ class NetworkMetrics(Metric):
     def describe(self) -> dict[str, Any]:
         """In the test `intervals`: 95 % ones of bond_f1, by a bootstrap of the networks, and of network_exact.
 
-        calibration: that of the probabilities; reliability: the bins of `reliability.table`, and picture: a file of them.
+        calibration: that of the probabilities; reliability: the bins of `reliability.table`, and picture: their file.
         """
         said = {} if self.intervals is None else {"intervals": self.intervals}
         if not self._has_probabilities:

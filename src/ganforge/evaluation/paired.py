@@ -1,13 +1,16 @@
 """How near a translation is to the picture it should be: for every paired data set."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import MeanAbsoluteError, MeanMetric
+from torchmetrics import MeanAbsoluteError, MeanMetric, SumMetric
 from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from ganforge.data.module import DataModule
+from ganforge.evaluation import intervals
 
 MOST_DB = 100.0  # of an image; one without any difference would have no end
 
@@ -30,6 +33,7 @@ class PairedMetrics(nn.Module):
         super().__init__()
         self.l1, self.psnr = MeanAbsoluteError(), MeanMetric()
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+        self.l1_square, self.psnr_square, self.images = MeanMetric(), MeanMetric(), SumMetric()  # of single pictures
         self.valid_l1, self.valid_ssim = MeanMetric(), MeanMetric()
         self.masked = False  # whether batches say which pixels are valid
         self.of_each: dict[str, Tensor] | None = None  # l1 and psnr of the pictures of the last update
@@ -47,6 +51,9 @@ class PairedMetrics(nn.Module):
             self.l1.update(images, targets)
             self.psnr.update(self.of_each["psnr"])
             self.ssim.update(images, targets)
+            self.l1_square.update(self.of_each["l1"].square())
+            self.psnr_square.update(self.of_each["psnr"].square())
+            self.images.update(len(images))
             return
         self.masked = True
         images, targets = images * valid, targets * valid
@@ -70,12 +77,23 @@ class PairedMetrics(nn.Module):
         found["ssim"] = self.valid_ssim if self.masked else self.ssim
         return {name: float(metric.compute()) for name, metric in found.items()}
 
-    def describe(self) -> dict[str, str]:
-        """How the numbers of single images become one."""
-        return {
+    def describe(self) -> dict[str, Any]:
+        """How the numbers of single images become one, and 95 % `intervals` of l1 and psnr, where all pixels count.
+
+        Of the mean over the images, whose numbers are taken for independent: mean ± 1.96 standard errors.
+        """
+        said: dict[str, Any] = {
             "psnr": f"mean over the images of 10 log10(1 / mean squared error), each at most {MOST_DB:.0f} dB",
             "ssim": "mean over the images",
         }
+        if self.masked or (count := float(self.images.compute())) < 2:
+            return said
+        found = {}
+        for name, mean, square in (("l1", self.l1, self.l1_square), ("psnr", self.psnr, self.psnr_square)):
+            middle = float(mean.compute())
+            variance = max(0.0, float(square.compute()) - middle**2) * count / (count - 1)
+            found[name] = intervals.normal(middle, (variance / count) ** 0.5)
+        return {**said, "intervals": found}
 
     def reset(self) -> None:
         for metric in self.children():

@@ -50,10 +50,9 @@ def _discriminator(points: Mapping[str, Sequence[tuple[float, float]]]) -> list[
         shares = _end(points[name]), _end(points[fake])
         judged = "a draw" if max(shares) < 0.6 else "ahead" if min(shares) > 0.9 else "neither lost nor won"
         own = f" {shortened(which[1:], 40)}" if which else ""
-        said.append(
-            ("note", f"At the end the discriminator{own} told {shares[0]:.0%} of the real and {shares[1]:.0%} of the "
-                     f"generated images right: {judged} (50 % is guessing, and an alarm is raised above 99 % for both)."
-        ))  # fmt: skip
+        told = f"{100 * shares[0]:.0f} % of the real and {100 * shares[1]:.0f} % of the generated images right"
+        scale = "50 % is guessing, and an alarm is raised above 99 % for both"
+        said.append(("note", f"At the end the discriminator{own} told {told}: {judged} ({scale})."))
     return said
 
 
@@ -72,7 +71,12 @@ def _gradient(points: Mapping[str, Sequence[tuple[float, float]]]) -> list[tuple
         return []
     last, largest = _end(norms), max(y for _, y in norms)
     if largest <= 0 or last < 0.01 * largest:
-        return [("warning", f"The generator's gradient has vanished: a norm of {opening.said(last)}, once {opening.said(largest)}.")]
+        return [
+            (
+                "warning",
+                f"The generator's gradient has vanished: a norm of {opening.said(last)}, once {opening.said(largest)}.",
+            )
+        ]
     numbers = f"{opening.said(last)} at the end, and {opening.said(largest)} at its largest"
     return [("note", f"The generator's gradient norm was {numbers}.")]
 

@@ -1,5 +1,6 @@
 """What the measures mean, in the words of someone who does not compute them."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -23,8 +24,10 @@ MEASURES = (
     Measure("bond_precision", "bond precision", "higher", "share of the drawn bonds that are true"),
     Measure("bond_recall", "bond recall", "higher", "share of the true bonds that are drawn"),
     Measure("network_exact", "exact networks", "higher", "share of networks without a single wrong or missing bond"),
-    Measure("probable_(f1|precision|recall|exact)", "probable bonds", "higher", "the same of the bonds that are more "
-            "likely than not by their learned probabilities, which ganforge predict writes"),
+    Measure("probable_f1", "F1 of probable bonds", "higher", "bond F1 of the bonds that are more likely than not by "
+            "their learned probabilities, which ganforge predict writes"),
+    Measure("probable_(precision|recall|exact)", "probable bonds", "higher", "precision, recall and exact networks of "
+            "these"),
     Measure("zero_modes_exact", "exact zero modes", "higher", "share of networks whose mechanics, read from the "
             "picture, has as many zero modes as the true one"),
     Measure("calibration_error", "calibration error", "lower", "mean distance between the probability that is said of "
@@ -87,6 +90,16 @@ MEASURES = (
             "the mean, below 0 worse"),
 )  # fmt: skip
 
+_LIMITS = (
+    (r"(bond_|probable_|network_exact|zero_modes_exact|site_recall|duplicates|memorized/|recognised|class_accuracy|"
+     r"label_accuracy|(precision|recall|accuracy)(/|$))", (0.0, 1.0)),
+    ("ssim$", (-1.0, 1.0)),
+    ("r2(/|$)", (-math.inf, 1.0)),
+    (r"(l1|cycle_l1|reconstruction/|psnr|perceptual/|f[i]?d(/|$)|swd$|mae|rmse|site_shift_px|\w+_difference)",
+     (0.0, math.inf)),
+    ("is(/|$)", (1.0, math.inf)),
+)  # fmt: skip
+
 
 def of(key: str) -> Measure | None:
     """What is known of a number by its name after that of the test set; a lattice or a band may follow it."""
@@ -107,6 +120,11 @@ def title(key: str) -> str:
     """A number's name as one would say it; its own name where it is not known."""
     known = of(key)
     return key if known is None else known.title
+
+
+def limits(key: str) -> tuple[float, float]:
+    """Between what a number lies, whatever was measured."""
+    return next((ends for names, ends in _LIMITS if re.match(names, key)), (-math.inf, math.inf))
 
 
 def explained(keys: Iterable[str]) -> list[tuple[str, Measure]]:

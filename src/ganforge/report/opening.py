@@ -3,7 +3,7 @@
 from typing import Any
 
 from ganforge.files.untrusted import shortened
-from ganforge.report import measures
+from ganforge.report import measures, pictures
 from ganforge.runs.folder import Run, clock, is_number
 
 GROUPS = ("experiment", "model", "data")
@@ -13,8 +13,8 @@ _NO_INTERVAL = "The run wrote no interval for it"
 def number(run: Run) -> dict[str, Any] | None:
     """The number that decided which weights are best, of unseen pictures where the run got as far; None without one.
 
-    value, interval (or why there is none): texts; title, better, meaning: see `measures`; of: what it was measured on;
-    beside: (what, value) of what it lies between.
+    value, interval (or why there is none): texts; title, better: see `measures`; meaning: a sentence; of: on what it
+    was measured; beside: (what, value) of what it lies between.
     """
     key = (run.monitor or "").removeprefix("val/")
     tested = run.results.get(f"test/{key}")
@@ -32,9 +32,13 @@ def number(run: Run) -> dict[str, Any] | None:
         "title": shortened(measures.title(key)),
         "value": said(value),
         "interval": f"{said(ends[0])} to {said(ends[1])}" if ends else None,
-        "without": None if ends else _NO_INTERVAL if is_number(tested) else "A number of the validation has no interval",
+        "without": None
+        if ends
+        else _NO_INTERVAL
+        if is_number(tested)
+        else "A number of the validation has no interval",
         "better": f"{better} is better" if better else "",
-        "meaning": known.meaning if known else "",
+        "meaning": f"{known.title}: {known.meaning}." if known else "",
         "of": of,
         "beside": _beside(run, key),
     }
@@ -81,7 +85,10 @@ def _counted(run: Run, key: str) -> str:
         count = run.results.get(f"test/{name}")
         if is_number(count):
             return f"{count:,.0f} unseen pictures" if name == "partners" else f"{count:,.0f} generated pictures"
-    return "unseen pictures"
+    data = run.config.get("data")
+    count = data.get("n_test") if isinstance(data, dict) else None
+    kind = "unseen" if pictures.translates(run) else "generated"
+    return f"{count:,} {kind} pictures" if isinstance(count, int) else f"{kind} pictures"
 
 
 def _beside(run: Run, key: str) -> list[tuple[str, str]]:

@@ -32,7 +32,9 @@ def write(
     """
     folders = list(dict.fromkeys(Path(given) for given in (folder, *more)))
     for given in folders:
-        require(given.is_dir(), f"{given}: no such folder; give that of a run or a sweep, such as one in lightning_logs")
+        require(
+            given.is_dir(), f"{given}: no such folder; give that of a run or a sweep, such as one in lightning_logs"
+        )
     several = len(folders) > 1
     path = Path("report.html") if several else folders[0] / "report.html"
     path = path if output is None else Path(output)
@@ -79,6 +81,7 @@ def render(template: str, **shown: Any) -> str:
     """The page. Whatever a template shows is escaped, and written out where it would hide or turn the line around."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
+
     environment = Environment(
         autoescape=True,
         finalize=lambda value: value if isinstance(value, Markup) else printable(value, lines=True),
@@ -101,5 +104,5 @@ def render(template: str, **shown: Any) -> str:
 
 
 def library() -> str:
-    """Plotly's basic bundle, version 4.1.1 (MIT, see library/LICENSE), from the npm package plotly.js-basic-dist-min."""
+    """Plotly's basic bundle 4.1.1 (MIT, see library/LICENSE), of the npm package plotly.js-basic-dist-min."""
     return gzip.decompress((LIBRARY / "plotly-basic.min.js.gz").read_bytes()).decode()

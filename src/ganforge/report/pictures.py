@@ -162,7 +162,9 @@ def _groups(run: Run, name: str, said: dict[str, Any], small: bool) -> list[tupl
             perfect = {"max": 1.0, "min": 0.0}.get(str(said.get("better")))
             shown = [case for case in shown if case.get(measure) != perfect]
             none = len(shown) == 0 and len(cases) > 0
-            left_out = f"no picture of the test has a worse {measure} than {perfect:g}, the best there is" if none else ""
+            left_out = (
+                f"no picture of the test has a worse {measure} than {perfect:g}, the best there is" if none else ""
+            )
             if not none and len(shown) < len(cases) and not small:
                 left_out = f"all others have a {measure} of {perfect:g}, the best there is"
         if shown or left_out:

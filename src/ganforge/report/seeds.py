@@ -32,7 +32,13 @@ def of_runs(ranked: Sequence[Run], keys: Sequence[str]) -> dict[str, Any] | None
     columns = _columns(scored, str(first.monitor))
     rows = []
     for label, own in groups.items():
-        cells = [_cell([run.score if key is None else run.results.get(key) for run in own]) for key, *_ in columns]
+        cells = [
+            _cell(
+                [run.score if key is None else run.results.get(key) for run in own],
+                measures.limits((key or str(first.monitor)).partition("/")[2]),
+            )
+            for key, *_ in columns
+        ]
         times = [run.duration for run in own if run.duration is not None]
         speeds = [float(speed) for run in own if is_number(speed := run.results.get("images_per_second"))]
         rows.append({
@@ -60,15 +66,22 @@ def _columns(runs: Sequence[Run], monitor: str) -> list[tuple[str | None, str, s
         if key == name or name == number or known is None or not known.better or name.count("/") > 1:
             continue
         plain_name = "/" not in name or measures.of(name.rpartition("/")[0]) is not known
-        if plain_name and all(is_number(run.results.get(key)) for run in runs) and len(columns) <= MOST_MEASURES:
+        is_new = shortened(known.title) not in [title for _, title, _ in columns]
+        if (
+            plain_name
+            and is_new
+            and all(is_number(run.results.get(key)) for run in runs)
+            and len(columns) <= MOST_MEASURES
+        ):
             columns.append((key, shortened(known.title), known.better))
     return columns
 
 
-def _cell(values: Sequence[Any]) -> dict[str, Any]:
-    """mean, interval (None of fewer than two values) as texts, and of how many."""
+def _cell(values: Sequence[Any], limits: tuple[float, float]) -> dict[str, Any]:
+    """mean, interval (None of fewer than two values; within what is possible) as texts, and of how many."""
     numbers = [float(value) for value in values if is_number(value)]
     ends = interval(numbers)
+    ends = ends and (max(ends[0], limits[0]), min(ends[1], limits[1]))
     return {
         "mean": opening.said(statistics.fmean(numbers)) if numbers else None,
         "interval": f"{opening.said(ends[0])} to {opening.said(ends[1])}" if ends else None,

@@ -40,7 +40,7 @@ def of_run(run: Run) -> dict[str, Any] | None:
         shown = {**{key: value for key, value in run.choices.items() if key in choices}, **flat}
         usual = {**choices, **default}
         changed = [
-            (key, _value(value), _value(usual[key]) if key in usual else "not there", key in given)
+            (key, _value(value), _usual(usual, key), key in given)
             for key, value in shown.items()
             if key not in usual or not _equal(value, usual[key])
         ]
@@ -58,6 +58,13 @@ def of_run(run: Run) -> dict[str, Any] | None:
 
 def _value(value: Any) -> str:
     return untrusted.shortened(plain(value) if value is not None else "null", LONGEST_VALUE)
+
+
+def _usual(usual: dict[str, Any], key: str) -> str:
+    """A default in words."""
+    if key not in usual:
+        return "not there"
+    return "must be given" if usual[key] == "???" else _value(usual[key])
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -30,7 +30,7 @@ def of_sweep(found: Sequence[Run], draw: side.Draw | None = None) -> dict[str, A
     best = ranked[0]
     if best.score is not None:
         better = content.BETTER.get(best.mode or "", content.BETTER["min"])
-        lead.append(f"The best: {best.name}, with {best.monitor} {best.score:.4g} ({better}).")
+        lead.append(f"The best: {best.name}, with {best.monitor} {opening.said(best.score)} ({better}).")
     if more > 0:
         lead.append(f"They differ in {more} more settings: ganforge runs --csv.")
     spent = [run.duration for run in ranked if run.duration is not None]
@@ -66,7 +66,8 @@ def _opening(best: Run, seen: dict[str, Any] | None) -> dict[str, Any] | None:
     first = group["cells"][0]
     settings = f" of {group['label']}" if group["label"] else ""
     return {
-        **number, "title": f"{seen['columns'][0]['title']}, the mean{settings}", "beside": [(f"best: {best.name}", number["value"])],
+        **number, "title": f"{seen['columns'][0]['title']}, the mean{settings}",
+        "beside": [(f"best: {best.name}", number["value"])],
         "value": first["mean"], "interval": first["interval"], "without": "No interval: the numbers are too few",
         "of": f"{first['count']} seeds{': the settings whose best run leads' if len(seen['rows']) > 1 else ''}",
     }  # fmt: skip
