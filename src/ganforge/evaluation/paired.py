@@ -86,6 +86,7 @@ class PairedMetrics(nn.Module):
             "psnr": f"mean over the images of 10 log10(1 / mean squared error), each at most {MOST_DB:.0f} dB",
             "ssim": "mean over the images",
         }
+        self.images.update(0)  # where no picture came, as on one of many devices
         if self.masked or (count := float(self.images.compute())) < 2:
             return said
         found = {}

@@ -81,13 +81,12 @@ def _counted(run: Run, key: str) -> str:
     for own in descriptions(run, "test/"):
         if is_number(own.get("images")) and is_number(own.get("reference_images")):
             return f"{own['images']:,.0f} generated pictures against {own['reference_images']:,.0f} real ones"
+    kind = "unseen" if pictures.translates(run) else "generated"
     for name in ("generated_images", "partners"):
-        count = run.results.get(f"test/{name}")
-        if is_number(count):
-            return f"{count:,.0f} unseen pictures" if name == "partners" else f"{count:,.0f} generated pictures"
+        if is_number(count := run.results.get(f"test/{name}")):
+            return f"{count:,.0f} {kind} pictures"
     data = run.config.get("data")
     count = data.get("n_test") if isinstance(data, dict) else None
-    kind = "unseen" if pictures.translates(run) else "generated"
     return f"{count:,} {kind} pictures" if isinstance(count, int) else f"{kind} pictures"
 
 

@@ -32,7 +32,7 @@ def of_runs(ranked: Sequence[Run], draw: Draw | None) -> dict[str, Any] | None:
         return None
     shown = _translations(runs, draw) if translating == {True} else _latents(runs, draw)
     if shown and len(ranked) > len(runs):
-        shown["note"] += f" The first {len(runs)} of {len(ranked)} runs."
+        shown["note"] += f" {len(runs)} of {len(ranked)} runs, the best ones that have a number."
     return shown
 
 
@@ -59,7 +59,7 @@ def _translations(runs: Sequence[Run], draw: Draw | None) -> dict[str, Any] | No
         for run in runs:
             own = {case["index"]: case["pictures"][1] for case in _cases(run)}
             found = [own.get(case["index"]) for case in cases]
-            of_each.append("it kept none of these" if None in found else found)
+            of_each.append("it kept none of these" if any(one is None for one in found) else found)
     elif draw is not None:
         note = (
             "The data of these runs differ, so the first pictures of the best run's test were translated for this page "

@@ -68,7 +68,8 @@ def _opening(best: Run, seen: dict[str, Any] | None) -> dict[str, Any] | None:
     return {
         **number, "title": f"{seen['columns'][0]['title']}, the mean{settings}",
         "beside": [(f"best: {best.name}", number["value"])],
-        "value": first["mean"], "interval": first["interval"], "without": "No interval: the numbers are too few",
+        "value": first["mean"], "interval": None if first["interval"] == "all equal" else first["interval"],
+        "without": "No interval: the numbers of all seeds are equal",
         "of": f"{first['count']} seeds{': the settings whose best run leads' if len(seen['rows']) > 1 else ''}",
     }  # fmt: skip
 

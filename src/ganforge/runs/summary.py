@@ -27,9 +27,7 @@ TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwis
 LARGER = re.compile(
     r"(psnr|psnr_ab|ssim|is|precision|recall|r2|(label_)?accuracy|recognised|bond_\w+|\w+_exact|site_recall)(/|$)"
 )
-SMALLER = re.compile(
-    r"(\w+_difference|\w*l1|mae|rmse|[fk]i?d|swd|duplicates|calibration_error|perceptual|reconstruction|\w+_px)(/|$)"
-)
+SMALLER = re.compile(r"(\w+_difference|\w*l1|mae|rmse|[fk]i?d|swd|duplicates|perceptual|reconstruction|\w+_px)(/|$)")
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}

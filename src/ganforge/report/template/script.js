@@ -76,7 +76,7 @@
     const layout = {
       ...common(),
       margin: { l: 48, r: 14, t: 24, b: 40 },
-      xaxis: { ...axis, title: { text: axisName, standoff: 6 }, tickformat: "~s", hoverformat: ",.4~g", nticks: 7, range: [...shown.x_range], ...(single ? { tickvals: [0] } : {}) },
+      xaxis: { ...axis, title: { text: axisName, standoff: 6 }, tickformat: ["images", "step"].includes(shown.axis) ? "~s" : "", hoverformat: ",.4~g", nticks: 7, range: [...shown.x_range], ...(single ? { tickvals: [0] } : {}) },
       yaxis: {
         ...axis, type: isLog ? "log" : "linear", nticks: 6, exponentformat: "power",
         range: isLog ? [spread[0] - room, spread[1] + room] : [...shown.y_range],
