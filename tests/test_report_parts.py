@@ -16,7 +16,7 @@ from PIL import Image
 from ganforge.cli import main
 from ganforge.commands import side_by_side
 from ganforge.evaluation import intervals, reliability
-from ganforge.evaluation.bonds import _intervals
+from ganforge.evaluation.bonds import _intervals, _moments
 from ganforge.evaluation.paired import PairedMetrics
 from ganforge.report import figures, health, measures, opening, seeds, settings, side, sweep
 from ganforge.report import page as report
@@ -370,12 +370,15 @@ def test_latents_are_drawn_by_each_run(tmp_path):
 
 
 def test_intervals_of_bonds_and_of_pictures():
-    rows = np.array([[20, 0, 0]] * 90 + [[18, 2, 2]] * 10)
-    found = _intervals(rows)
-    low, high = found["bond_f1"]
-    assert low < 2 * 1980 / (2 * 1980 + 40) < high and high - low < 0.02
-    assert found["network_exact"] == pytest.approx(intervals.of_share(0.9, 100))
-    assert "bond_f1" not in _intervals(rows[:90]) and _intervals(rows[::-1].copy()) == found
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.integers(10, 30, 100), rng.binomial(4, 0.1, 100)], axis=1)  # right and wrong bonds
+    found = _intervals(*np.sum([_moments(*row) for row in rows.tolist()], axis=0))
+    drawn = rows[rng.integers(0, 100, (4000, 100))].sum(axis=1)  # a bootstrap of the networks
+    f1 = 2 * drawn[:, 0] / (2 * drawn[:, 0] + drawn[:, 1])
+    assert found["bond_f1"] == pytest.approx(np.quantile(f1, [0.025, 0.975]), abs=5e-4)
+    exact = float((rows[:, 1] == 0).mean())
+    assert found["network_exact"] == pytest.approx(intervals.of_share(exact, 100))
+    assert "bond_f1" not in _intervals(*np.multiply(_moments(20, 0), 9))
     import torch
 
     metric, target = PairedMetrics(), torch.zeros(2, 1, 16, 16)

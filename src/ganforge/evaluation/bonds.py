@@ -10,7 +10,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from ganforge.evaluation import intervals, read_networks, reliability
 from ganforge.evaluation.read_networks import ReadNetwork
@@ -20,7 +19,6 @@ from ganforge.lattice.probability import Calibration
 from ganforge.pictures.tensors import from_unit
 
 NAMES = list(LATTICES)
-REPLICATES = 1000  # of networks, for intervals
 SITE_RADIUS = 2.0  # px; a true site counts as kept when a dot is drawn this close to it
 
 
@@ -112,7 +110,8 @@ class NetworkMetrics(Metric):
         self.reliability = reliability.Reliability()
         # Networks, their sites, sites kept, and the shifts of these in px.
         self.add_state("sites", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("rows", [], dist_reduce_fx="cat")  # of the test: tp, fp, fn of each network
+        # Of the test, for intervals: networks, exact ones, and sums of tp, fp + fn, and their squares and product.
+        self.add_state("moments", torch.zeros(7, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("same_mechanics", torch.zeros(len(NAMES), 2, dtype=torch.float64), dist_reduce_fx="sum")
 
     def learn(
@@ -140,7 +139,7 @@ class NetworkMetrics(Metric):
             score = score_bonds(true.bonds, found.bonds)
             scores.append(score.f1)
             if self.stage == "test":
-                self.rows.append(self.sites.new_tensor([[score.tp, score.fp, score.fn]]))
+                self.moments += self.moments.new_tensor(_moments(score.tp, score.fp + score.fn))
             detail = ReadNetwork(true, found, None)
             if self._has_probabilities:
                 evidence, joined = reliability.gather(picture, true)
@@ -168,13 +167,13 @@ class NetworkMetrics(Metric):
             values |= self.probable.compute() | self.reliability.compute()
             if self.picture is not None and rank_zero_only.rank == 0:
                 reliability.diagram(self.reliability.known, self.picture)
-        self.intervals = _intervals(dim_zero_cat(self.rows).cpu().numpy()) if len(self.rows) else None
+        self.intervals = _intervals(*self.moments.tolist()) if self.moments[0] else None
         networks, sites, kept, shifts = self.sites.tolist()
         shift = shifts / kept if kept else float("nan")
         return {**values, "site_recall": kept / max(1.0, sites), "site_shift_px": shift, "networks": networks}
 
     def describe(self) -> dict[str, Any]:
-        """In the test `intervals`: 95 % ones of bond_f1, by a bootstrap of the networks, and of network_exact.
+        """In the test `intervals`: 95 % ones of bond_f1 and network_exact, over the networks.
 
         calibration: that of the probabilities; reliability: the bins of `reliability.table`, and picture: their file.
         """
@@ -198,19 +197,31 @@ class NetworkMetrics(Metric):
             metric.reset()
 
 
-def _intervals(rows: np.ndarray) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the numbers of all networks; rows: (N, 3) true positives, false positives, false negatives.
+def _moments(right: int, wrong: int) -> list[float]:
+    return [1, wrong == 0, right, wrong, right**2, wrong**2, right * wrong]
 
-    bond_f1: the 2.5 and 97.5 % quantiles of bootstrap resamples of the networks; none where no bond is wrong, which
-    resamples cannot tell from a few. network_exact: Wilson's.
+
+def _intervals(
+    n: float, exact: float, right: float, wrong: float, right2: float, wrong2: float, product: float
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the numbers of n networks from sums of their `_moments`.
+
+    bond_f1 = 2 R / (2 R + W), a ratio of sums over independent networks: estimate ± 1.96 standard errors by the delta
+    method; none where no bond is wrong, whose spread is not known. network_exact: Wilson's.
     """
-    rows = rows[np.lexsort(rows.T)]  # the same from any number of processes
-    exact = float((rows[:, 1:].sum(axis=1) == 0).mean())
-    drawn = np.random.default_rng(0).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=REPLICATES) @ rows
-    f1 = 2 * drawn[:, 0] / np.maximum(1, 2 * drawn[:, 0] + drawn[:, 1] + drawn[:, 2])
-    low, high = np.quantile(f1, [0.025, 0.975])
-    found = {"network_exact": intervals.of_share(exact, len(rows))}
-    return {"bond_f1": (float(low), float(high)), **found} if low < high else found
+    found = {"network_exact": intervals.of_share(exact / n, int(n))}
+    whole = 2 * right + wrong
+    if n < 2 or wrong == 0:
+        return found
+    # By R and W: how much the F1 changes with each.
+    by_right, by_wrong = 2 * wrong / whole**2, -2 * right / whole**2
+    spread = (
+        by_right**2 * (right2 - right**2 / n)
+        + by_wrong**2 * (wrong2 - wrong**2 / n)
+        + 2 * by_right * by_wrong * (product - right * wrong / n)
+    ) * (n / (n - 1))
+    low, high = intervals.normal(2 * right / whole, max(0.0, spread) ** 0.5)
+    return {"bond_f1": (max(0.0, low), min(1.0, high)), **found}
 
 
 class GeometricBaselines(Metric):

@@ -93,7 +93,8 @@ class PairedMetrics(nn.Module):
         for name, mean, square in (("l1", self.l1, self.l1_square), ("psnr", self.psnr, self.psnr_square)):
             middle = float(mean.compute())
             variance = max(0.0, float(square.compute()) - middle**2) * count / (count - 1)
-            found[name] = intervals.normal(middle, (variance / count) ** 0.5)
+            low, high = intervals.normal(middle, (variance / count) ** 0.5)
+            found[name] = max(0.0, low), min(high, MOST_DB if name == "psnr" else 1.0)
         return {**said, "intervals": found}
 
     def reset(self) -> None:
