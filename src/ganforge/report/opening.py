@@ -6,7 +6,6 @@ from ganforge.files.untrusted import shortened
 from ganforge.report import measures, pictures
 from ganforge.runs.folder import Run, clock, is_number
 
-GROUPS = ("experiment", "model", "data")
 _NO_INTERVAL = "The run wrote no interval for it"
 
 

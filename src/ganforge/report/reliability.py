@@ -6,7 +6,7 @@ from ganforge.files.untrusted import shortened
 from ganforge.report import opening, pictures
 from ganforge.runs.folder import Run, is_number
 
-SIDE, LEFT, TOP, BELOW = 300, 56, 14, 52  # px
+SIDE, LEFT, TOP = 300, 56, 14  # px, as in parts.html
 MOST_BINS, MOST_SETS = 50, 8
 
 
