@@ -12,6 +12,7 @@ from ganforge.app import shared
 from ganforge.files import untrusted
 from ganforge.files.folders import natural_key
 from ganforge.report import curves, figures, pictures
+from ganforge.report import health as report_health
 from ganforge.runs import folder, summary
 from ganforge.runs.folder import Run
 
@@ -71,16 +72,14 @@ def _choices(run: Run) -> str:
 
 
 def health(run: Run) -> None:
-    """What went wrong and what the training warned of."""
+    """What went wrong, and the health of the game in the report's words."""
     if run.error:
         st.error(shared.sentence(run.error))
     if run.state == "interrupted":
         st.warning("The run was interrupted; the same command with resume=true goes on.")
-    warnings = run.results.get("warnings")
-    for text in warnings if isinstance(warnings, list) else []:
-        st.warning(shared.sentence(text))
-    if run.state == "finished" and warnings == []:
-        st.success("No warning: the game stayed healthy.")
+    show = {"good": st.success, "warning": st.warning, "note": st.info}
+    for kind, text in report_health.of_run(run, curves.read(run.folder / "metrics.csv", POINTS)):
+        show[kind](shared.sentence(text))
 
 
 def tables(run: Run) -> None:
