@@ -134,7 +134,15 @@ def test_probabilities_are_right_where_the_odds_are_no_line():
     scores, shares = np.array(calibration.steps).T
     assert (np.diff(scores) >= 0).all() and (np.diff(shares) >= 0).all() and shares[0] < 0.01 and shares[-1] > 0.95
     assert Calibration.from_card(calibration.to_card()) == calibration
-    assert fitted(values[:30], joined[:30]).steps == ()  # too few to say
+    few = [*np.flatnonzero(joined)[:2], *np.flatnonzero(~joined)[:2]]
+    assert fitted(values[few], joined[few]).steps == ()  # too few to say
+
+
+def test_the_few_doubtful_pairs_of_a_model_that_is_nearly_always_sure_stay_doubtful():
+    values = np.repeat([[0.0, 0.0, 0.0], [0.5, 0.4, 1.0], [1.0, 1.0, 1.0]], [5000, 10, 5000], axis=0)
+    joined = np.repeat([0, 1, 0, 1], [5000, 6, 4, 5000])
+    found = fitted(values, joined).probabilities(Evidence(np.zeros((len(values), 2), dtype=int), values))
+    assert found[5000:5010] == pytest.approx(6.5 / 11) and doubtful(found).sum() == 10
 
 
 def test_reliability_is_right_by_hand_and_from_parts():

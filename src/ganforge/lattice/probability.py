@@ -34,7 +34,7 @@ ASIDE = (-0.5, 0.0, 0.5)  # px from the straight line between two sites, at whic
 FEWEST = 3  # bonds that tell how dark a picture's lines are
 MOST_INK = 1.5  # of a candidate, over that of the picture's lines
 STANDS_OUT = 0.5  # of a line's own ink, by which it exceeds that of its sides; in small triangles they are blurred
-LEAST_ALIKE = 50  # pairs that are given one probability; of fewer the share of bonds says little
+LEAST_ALIKE = 5  # pairs that are given one probability; of a model that is nearly always sure few are doubtful
 LARGEST = 1e3  # of a number of a calibration
 PRIOR = 0.02  # of the squared numbers of a calibration, in its loss: where all is certain it stays finite
 
