@@ -111,7 +111,8 @@ class Inside:
 
     def has_empty(self, lattice: Perfect, scale: float, shift: np.ndarray, place: np.ndarray, middle, reach) -> bool:
         near = lattice.tree.query_ball_point((middle - shift) / scale, reach / scale)
-        found = self.mesh.find_simplex(lattice.sites[np.setdiff1d(near, place)] * scale + shift)
+        inside = np.setdiff1d(near, place).astype(np.int64)  # of nothing it would be of floats
+        found = self.mesh.find_simplex(lattice.sites[inside] * scale + shift)
         return bool((self.solid[found] & (found >= 0)).any())
 
 
