@@ -43,6 +43,18 @@ class EqualizedLinear(nn.Linear):
         return functional.linear(x, self.weight * self.scale, self.bias * self.rate)
 
 
+def widths(size: int, base_channels: int | None, max_channels: int, network: str, paper: int) -> tuple[int, list[int]]:
+    """Pixels a side of the coarsest resolution, and the channels of all, from there to `size`.
+
+    base_channels: of the finest; each coarser one has twice as many, up to max_channels. None: paper / size.
+    """
+    base_channels = base_channels or max(1, paper // size)
+    require(base_channels >= 1, f"model.{network}.base_channels={base_channels}: 1 or more, or null for the paper's")
+    require(max_channels >= 1, f"model.{network}.max_channels={max_channels}: 1 or more")
+    start, doubled = doublings(size)
+    return start, [min(max_channels, base_channels * 2 ** (doubled - level)) for level in range(doubled + 1)]
+
+
 def pixel_norm(x: torch.Tensor) -> torch.Tensor:
     """Each pixel's features (B, C, ...) divided by their root mean square."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
@@ -56,15 +68,9 @@ class Growing(nn.Module):
 
     def __init__(self, size: int, base_channels: int | None, max_channels: int, network: str):
         super().__init__()
-        base_channels = base_channels or max(1, _PAPER // size)
-        require(
-            base_channels >= 1, f"model.{network}.base_channels={base_channels}: 1 or more, or null for the paper's"
-        )
-        require(max_channels >= 1, f"model.{network}.max_channels={max_channels}: 1 or more")
-        self.start, doubled = doublings(size)
-        self.levels = doubled + 1
-        self.widths = [min(max_channels, base_channels * 2 ** (doubled - level)) for level in range(self.levels)]
-        self.register_buffer("phase", torch.tensor([doubled, 1.0], dtype=torch.float64))
+        self.start, self.widths = widths(size, base_channels, max_channels, network, _PAPER)
+        self.levels = len(self.widths)
+        self.register_buffer("phase", torch.tensor([self.levels - 1, 1.0], dtype=torch.float64))
         self._phase: tuple[int, float] | None = None
 
     def grow(self, level: int, alpha: float) -> None:

@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from ganforge.errors import require
 from ganforge.networks.conditioning import with_minibatch_std
-from ganforge.networks.dcgan import doublings
-from ganforge.networks.progan import EqualizedConv, EqualizedLinear, pixel_norm
+from ganforge.networks.progan import EqualizedConv, EqualizedLinear, pixel_norm, widths
 
 _PAPER = 32768  # channels times pixels a side, where there are fewer than max_channels
 _TAPS = (1.0, 3.0, 3.0, 1.0)  # of the low-pass filter
@@ -40,7 +39,7 @@ class StyleGAN2Generator(nn.Module):
         super().__init__()
         require(mapping_layers >= 1, f"model.generator.mapping_layers={mapping_layers}: 1 or more")
         self.latent_dim, self.size = latent_dim, size
-        start, self.widths = _widths(size, base_channels, max_channels, "generator")
+        start, self.widths = widths(size, base_channels, max_channels, "generator", _PAPER)
         self.mapping = nn.ModuleList(
             EqualizedLinear(latent_dim, latent_dim, gain=1.0, rate=0.01) for _ in range(mapping_layers)
         )
@@ -135,20 +134,20 @@ class StyleGAN2Discriminator(nn.Module):
 
     def __init__(self, *, in_channels: int, size: int, base_channels: int | None = None, max_channels: int = 512):
         super().__init__()
-        start, widths = _widths(size, base_channels, max_channels, "discriminator")
-        widths = widths[::-1]
-        self.from_images = EqualizedConv(in_channels, widths[0], 1, gain=1.0)
+        start, own = widths(size, base_channels, max_channels, "discriminator", _PAPER)
+        own = own[::-1]
+        self.from_images = EqualizedConv(in_channels, own[0], 1, gain=1.0)
         self.blocks = nn.ModuleList(
             nn.ModuleList([
                 EqualizedConv(before, before, gain=1.0),
                 EqualizedConv(before, after, gain=1.0),
                 EqualizedConv(before, after, 1, gain=1.0, bias=False),
             ])
-            for before, after in pairwise(widths)
+            for before, after in pairwise(own)
         )  # fmt: skip
-        self.conv = EqualizedConv(widths[-1] + 1, widths[-1], gain=1.0)
-        self.hidden = EqualizedLinear(widths[-1] * start**2, widths[-1], gain=1.0)
-        self.head = EqualizedLinear(widths[-1], 1, gain=1.0)
+        self.conv = EqualizedConv(own[-1] + 1, own[-1], gain=1.0)
+        self.hidden = EqualizedLinear(own[-1] * start**2, own[-1], gain=1.0)
+        self.head = EqualizedLinear(own[-1], 1, gain=1.0)
 
     def forward(self, images: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
         x = _activated(self.from_images(images))
@@ -159,15 +158,6 @@ class StyleGAN2Discriminator(nn.Module):
             x = (_activated(x) + beside) / math.sqrt(2)
         x = _activated(self.conv(with_minibatch_std(x)))
         return self.head(_activated(self.hidden(x.flatten(1)))).squeeze(1)
-
-
-def _widths(size: int, base_channels: int | None, max_channels: int, network: str) -> tuple[int, list[int]]:
-    """Pixels of the coarsest resolution, and the channels of all, from there on."""
-    base_channels = base_channels or max(1, _PAPER // size)
-    require(base_channels >= 1, f"model.{network}.base_channels={base_channels}: 1 or more, or null for the paper's")
-    require(max_channels >= 1, f"model.{network}.max_channels={max_channels}: 1 or more")
-    start, doubled = doublings(size)
-    return start, [min(max_channels, base_channels * 2 ** (doubled - level)) for level in range(doubled + 1)]
 
 
 def _activated(x: torch.Tensor) -> torch.Tensor:
