@@ -157,7 +157,7 @@ def write_digits(folder, rng, train: int = 60, test: int = 20) -> None:
 def overrides_for(data: str, folders) -> list[str]:
     """The overrides that make a data set tiny and find its files."""
     if data == "lattice":
-        return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null"]
+        return ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null", "data.n_calibration=4"]
     if data in ("mnist", "coloured_digits"):
         return [f"data={data}", f"data.root={folders / 'mnist'}", "data.n_heldout=20", "evaluation=pixels"]
     settings = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/data/{data}.yaml"))
