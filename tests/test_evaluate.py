@@ -16,6 +16,7 @@ from ganforge.commands.sample import sample
 from ganforge.errors import UserError
 from ganforge.evaluation.extractor import load_extractor
 from ganforge.experiment import run, start
+from ganforge.networks.squeezenet import SqueezeNet
 from ganforge.report import page as report
 from ganforge.runs import checkpoint
 from ganforge.runs.generators import load_generator
@@ -120,6 +121,12 @@ def test_two_folders(tmp_path, extractor, folders):
     far = evaluate(tmp_path / "dark", against=tmp_path / "light", **options)
     assert near["test/fd/tiny_cnn"] < 0.2 * far["test/fd/tiny_cnn"]
     assert far["evaluation"]["test/fidelity"]["images"] == 12
+    torch.manual_seed(0)
+    torch.save(SqueezeNet(bgr=False).state_dict(), tmp_path / "squeezenet.pth")
+    seen = evaluate(
+        tmp_path / "dark", against=tmp_path / "light", extractor=str(tmp_path / "squeezenet.pth"), metrics=["kid"]
+    )
+    assert seen["evaluation"]["test/fidelity"]["extractor"] == "squeezenet"
     with pytest.raises(UserError, match="--metrics fod"):
         evaluate(tmp_path / "dark", against=tmp_path / "light", metrics=["fod"])
     Image.new("RGB", (16, 16)).save(tmp_path / "light/odd.png")

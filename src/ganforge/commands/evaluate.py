@@ -24,7 +24,7 @@ from ganforge.data.module import DataModule
 from ganforge.errors import UserError, require
 from ganforge.evaluation import pixels
 from ganforge.evaluation.domains import DomainMetrics
-from ganforge.evaluation.extractor import load_extractor
+from ganforge.evaluation.features import open_network
 from ganforge.evaluation.fidelity import Fidelity, compare
 from ganforge.evaluation.measures import METRICS
 from ganforge.evaluation.partners import source_of
@@ -117,7 +117,8 @@ def of_folders(
     """
     values, said = {}, {}
     if fidelity:
-        channels = 3 if fidelity["extractor"] is None else load_extractor(fidelity["extractor"]).channels
+        channels = None if fidelity["extractor"] is None else open_network(fidelity["extractor"], None).channels
+        channels = channels or 3
         values, about = compare(Folder(generated, channels), Folder(real, channels), **fidelity, reference=str(real))
         said["test/fidelity"] = about
     if in_pixels:
