@@ -17,7 +17,7 @@ from PIL import Image
 from conftest import ROOT, TINY_PIX2PIX, overrides_for
 from ganforge import experiment
 from ganforge.errors import UserError
-from ganforge.runs import provenance
+from ganforge.runs import git
 from ganforge.runs.loggers import RunCSV, RunTensorBoard, RunWandB, ending
 
 
@@ -114,7 +114,7 @@ def events(folder: Path):
 def test_a_run_is_on_all_dashboards_over_images_seen(configured, folders, tmp_path, offline, monkeypatch):
     """All of it: config, git, losses, metrics, grids, histograms, tables, the best checkpoint, as a job of a sweep."""
     monkeypatch.setenv("GANFORGE_SWEEP", str(tmp_path / "my_sweep"))
-    monkeypatch.setattr(provenance, "_git", lambda *arguments: f"git {arguments[0]}")
+    monkeypatch.setattr(git, "answer", lambda *arguments: f"git {arguments[0]}")
     options = ["callbacks.dashboard.histograms=2", "logger.wandb.best_checkpoint=true", "trainer.max_epochs=2"]
     small = [*overrides_for("pairs", folders), *TINY_PIX2PIX, "model.generator.depth=3", "trainer.log_every_n_steps=1"]
     chosen = ["logger=[csv,wandb,tensorboard]", *small, *options]

@@ -12,6 +12,7 @@ from PIL import Image
 from ganforge.cli import main
 from ganforge.data.image_folder import ImageFolderData
 from ganforge.errors import UserError
+from ganforge.runs import git, ledger
 from ganforge.studies import classifier
 from ganforge.studies.split import pool
 
@@ -171,6 +172,13 @@ def test_study_from_the_command_to_the_report(folder, tmp_path, capfd):
         for split, rows in draw.items():
             names = sorted(path.stem for path in (out / f"data/shots-4_seed-{seed}" / split).glob("*/*.png"))
             assert names == sorted(f"{row:06d}" for row in rows)
+    # The ledger takes it, with the commit of its classifiers.
+    ledger_file = tmp_path / "docs/results.yaml"
+    ledger_file.parent.mkdir()
+    assert main(["record", str(out), "--name", "stripes", "--file", str(ledger_file)]) == 0
+    (entry,) = ledger.read(ledger_file)["stripes"]["runs"]
+    assert entry["verdict"] == numbers["verdict"] and entry["seeds"] == [0, 1]
+    assert entry["commit"] == git.commit() and "cores, " in entry["machine"]
     # It goes on: nothing is trained again; another setting is refused.
     before = {path: path.stat().st_mtime for path in out.rglob("results.json")}
     assert len(before) == 2 + 2 * 3 + 2 and main(given) == 0

@@ -10,10 +10,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="write a run's numbers into the ledger that the pages quote",
         description="Write what finished runs came to (command, commit, machine, seed, date, numbers with intervals) "
         "into docs/results.yaml. Runs of one command with several seeds are one entry; a seed that is there is "
-        "replaced. Tables between <!-- results: NAME ... --> and <!-- end --> in README.md and docs/*.md are rendered "
-        "from it; --check ends with status 1 where a page says something else.",
+        "replaced. A study (ganforge study) is one entry with its arms, the primary comparison and the verdict. "
+        "Tables between <!-- results: NAME ... --> and <!-- end --> in README.md and docs/*.md are rendered from it; "
+        "--check ends with status 1 where a page says something else.",
     )
-    record.add_argument("folders", metavar="RUN", nargs="*", help="folders of runs that have finished")
+    record.add_argument(
+        "folders", metavar="FOLDER", nargs="*", help="folders of runs, or of studies, that have finished"
+    )
     record.add_argument("--name", metavar="NAME", help="of the entry; default: the experiment, or MODEL_DATA")
     record.add_argument(
         "--numbers", dest="patterns", action="extend", nargs="+", default=[], metavar="KEY",

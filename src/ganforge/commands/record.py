@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ganforge.errors import UserError, require
 from ganforge.files.folders import replace
 from ganforge.files.untrusted import printable
 from ganforge.runs import folder as run_folder
-from ganforge.runs import ledger, ledger_tables
+from ganforge.runs import git, ledger, ledger_tables
+from ganforge.studies import recorded
 
 FILE = "docs/results.yaml"
 
@@ -23,7 +25,7 @@ def record(
     render: bool = False,
     check: bool = False,
 ) -> None:
-    """Write runs into the ledger `file`; render: then the tables of its pages; check: that these agree with it.
+    """Write runs and studies into the ledger `file`; render: then the tables of its pages; check: that these agree.
 
     The pages are README.md beside the ledger's folder and all .md in it. patterns: of the numbers that are kept; see
     `ganforge.runs.ledger`. Raises UserError for runs without results, and where a page or the ledger is not as it
@@ -33,14 +35,12 @@ def record(
     require(bool(folders) or render or check, "give a RUN to record, --render or --check")
     entries = ledger.read(file)
     for number, folder in enumerate(folders):
-        require(run_folder.is_run(folder), f"{folder}: no run there; give the folder of a run")
-        run = run_folder.read(folder)
-        entry = name or run.choices.get("experiment") or "_".join(filter(None, map(run.choices.get, ("model", "data"))))
-        said = ledger.of_run(run, patterns, note)
+        entry, said = _said(folder, patterns, note)
+        entry = name or entry
         how = ledger.add(entries, entry, said, anew=anew and number == 0)
         commit = f"commit {said['commit']}, {len(said['numbers'])} numbers"
         print(f"{printable(file)}: {entry}, `{printable(said['command'])}`, {commit} ({how})")
-        if said["commit"] == "unknown" or said["commit"].endswith("-dirty"):
+        if git.UNKNOWN in said["commit"] or git.DIRTY in said["commit"]:
             print("note: nobody can go back to that commit; train from a clean checkout for numbers that last")
     if folders:
         ledger.write(entries, file)
@@ -48,6 +48,16 @@ def record(
         _render(entries, file)
     if check:
         _check(entries, file)
+
+
+def _said(folder: str | Path, patterns: Sequence[str], note: str | None) -> tuple[str, dict[str, Any]]:
+    """The name of an entry where none is given, and what the ledger says of a run or a study."""
+    if recorded.is_study(folder):
+        return "study_augmentation", recorded.of_study(folder, patterns, note)
+    require(run_folder.is_run(folder), f"{folder}: no run there; give the folder of a run or of a study")
+    run = run_folder.read(folder)
+    entry = run.choices.get("experiment") or "_".join(filter(None, map(run.choices.get, ("model", "data"))))
+    return entry, ledger.of_run(run, patterns, note)
 
 
 def _render(entries: dict, file: Path) -> None:

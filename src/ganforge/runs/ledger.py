@@ -1,7 +1,8 @@
 """The ledger of results: `docs/results.yaml`, with every number that README and docs quote, and where it comes from.
 
-An entry is a name and the runs of one command that differ in their seeds alone, or `source: measured before the
-ledger` with what is known. Nothing in it names a folder of the machine. Imports nothing heavy.
+An entry is a name and the runs of one command that differ in their seeds alone, or one study (`studies/recorded.py`),
+or `source: measured before the ledger` with what is known. Nothing in it names a folder of the machine. Imports nothing
+heavy.
 """
 
 import fnmatch
@@ -89,8 +90,7 @@ def of_run(run: Run, patterns: Sequence[str] = (), note: str | None = None) -> d
         "note": note,
         "numbers": numbers(run.results, names, patterns),
     }
-    paths = [text for text in texts(found) if is_path(text)]
-    require(not paths, f"{paths[:1]}: looks like a path of this machine, which must not get into the ledger")
+    refuse_paths(found)
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -114,7 +114,12 @@ def numbers(results: dict[str, Any], names: Sequence[str], patterns: Sequence[st
         if not all(map(is_number, bounds.values())):
             bounds = _of_share(results, key)
         kept |= {f"{key}/{end}": value for end, value in bounds.items()}
-    return {key: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for key, value in kept.items()}
+    return {key: rounded(value) for key, value in kept.items()}
+
+
+def rounded(value: float) -> float:
+    """To the digits that the ledger keeps."""
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
 def _of_share(results: dict[str, Any], key: str) -> dict[str, float]:
@@ -134,9 +139,9 @@ def _of_share(results: dict[str, Any], key: str) -> dict[str, float]:
     return dict(zip(("low", "high"), intervals.of_share(float(results[key]), int(count)), strict=True))
 
 
-def command(overrides: Sequence[str]) -> str:
+def command(overrides: Sequence[str], typed: str = "python train.py") -> str:
     """The command as it was typed, but for places: `data.root=FOLDER` stands for a folder of the machine."""
-    words = ["python", "train.py"]
+    words = [typed]
     for override in overrides:
         key, sign, value = override.partition("=")
         if key.lstrip("+~") in ("resume", "run_dir", "ckpt_path") or key.startswith("hydra."):
@@ -148,12 +153,13 @@ def command(overrides: Sequence[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    """For a shell, in single quotes where it needs any; brackets and commas of plain lists are safe in bash."""
+    """For a shell, in single quotes where it needs any."""
     return word if re.fullmatch(r"[\w\-.,=/+:@%]+", word) else shlex.quote(word)
 
 
 def without_seed(command: str) -> str:
-    return re.sub(r" seed=\S+", "", command)
+    """Of a run without its seed, of a study without how many it has."""
+    return re.sub(r" seeds?=\S+", "", command)
 
 
 def add(entries: dict[str, dict[str, Any]], name: str, run: dict[str, Any], *, anew: bool = False) -> str:
@@ -172,11 +178,18 @@ def add(entries: dict[str, dict[str, Any]], name: str, run: dict[str, Any], *, a
             "give another --name, or --anew to begin the entry again"
         )
     kept = [] if anew else [other for other in former if other.get("seed") != run.get("seed")]
-    replaced = "the entry" if (anew and former) or (entry and "runs" not in entry) else f"seed {run.get('seed')}"
+    whole = (anew and former) or (entry and "runs" not in entry) or "seeds" in run
+    replaced = "the entry" if whole else f"seed {run.get('seed')}"
     was = anew or len(kept) < len(former) or (entry and not former)
     runs = sorted([*kept, run], key=lambda one: str(one.get("seed")).zfill(9))
     entries[name] = {key: value for key, value in entry.items() if key == "title"} | {"runs": runs}
     return f"in place of {replaced} as it was" if was and entry else "new"
+
+
+def refuse_paths(found: dict[str, Any]) -> None:
+    """Raise UserError where an entry holds a path of this machine."""
+    paths = [text for text in texts(found) if is_path(text)]
+    require(not paths, f"{paths[:1]}: looks like a path of this machine, which must not get into the ledger")
 
 
 def texts(value: Any) -> list[str]:

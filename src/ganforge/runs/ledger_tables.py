@@ -2,7 +2,9 @@
 
     <!-- results: NAME,... columns="TITLE=KEY:FORMAT; ..." -->  a row an entry; each=run: a row a run
     <!-- results: NAME networks=SET -->                          bond F1 and exact networks, beside geometric methods
-    <!-- results: NAME value=KEY:FORMAT -->                      one number in a sentence
+    <!-- results: NAME study=arms -->                            of a study: the arms, and each against the reference
+    <!-- results: NAME study=verdict -->                         of a study: what it came to, and the primary comparison
+    <!-- results: NAME value=KEY:FORMAT -->                      one number, or a study's verdict, in a sentence
     <!-- results: all -->                                        every entry, with what stands behind it
     ...
     <!-- end -->
@@ -18,6 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from ganforge.errors import UserError, require
+from ganforge.runs import git, ledger
 from ganforge.runs.folder import clock, is_number
 
 BLOCK = re.compile(r"(?<!`)(<!-- results: (?P<asked>.*?) -->)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
@@ -77,7 +80,12 @@ def of(asked: str, entries: dict[str, Entry], begins_line: bool = False) -> str:
         return value(first, *_key(settings["value"]))
     if "networks" in settings:
         return f"\n\n{_networks(first, settings['networks'])}\n\n"
-    require("columns" in settings, "give columns=, networks= or value=")
+    if "study" in settings:
+        study = runs(first)[0]
+        require("verdict" in study, "is no study; ganforge record STUDY_FOLDER writes one")
+        require(settings["study"] in ("arms", "verdict"), "give study=arms or study=verdict")
+        return f"\n\n{_arms(study) if settings['study'] == 'arms' else _verdict(study)}\n\n"
+    require("columns" in settings, "give columns=, networks=, study= or value=")
     columns = {title.strip(): _key(key) for title, key in (one.split("=", 1) for one in settings["columns"].split(";"))}
     rows = []
     for name, entry in chosen.items():
@@ -139,6 +147,50 @@ def _networks(entry: Entry, name: str) -> str:
     return f"{shown}\n\nMeans over seeds {_seeds(entry)}, with their range for all." if several else shown
 
 
+_FIGURES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+
+
+def _arms(study: Entry) -> str:
+    """The arms of a study: a row each, with its figures and what they are above the reference of the comparison."""
+    primary, numbers = study["primary"], study["numbers"]
+    keys = dict.fromkeys(key.rpartition("/")[0] for key in numbers if key.endswith(tuple(_FIGURES)))
+    rows = []
+    for key in keys:
+        shots, arm = key.removeprefix("shots-").split("/")
+        is_primary = (int(shots), arm) == (primary["shots"], primary["arm"])
+        compared = "primary" if is_primary else key
+        cells = [shots, f"`{arm}`", *(_share(numbers, f"{key}/{figure}") for figure in _FIGURES)]
+        p = numbers.get(f"{compared}/p")
+        cells += [_share(numbers, f"{compared}/gain", "+.1f"), "" if p is None else _form(p, ".3f")]
+        rows.append([f"**{cell}**" if is_primary and cell else cell for cell in cells])
+    above = f"points of {_FIGURES[primary['figure']]} above `{primary['against']}`"
+    heads = ["real pictures a class", "trained on", *(f"{title}, %" for title in _FIGURES.values()), above, "p"]
+    return (
+        f"{table(heads, rows)}\n\nMeans over seeds {_seeds({'runs': [study]})} with 95 % intervals. Bold: the primary "
+        "comparison, settled before; p of a sign-flip test, that of the others adjusted for being several (Holm)."
+    )
+
+
+def _verdict(study: Entry) -> str:
+    """What a study came to, with its primary comparison."""
+    primary, numbers = study["primary"], study["numbers"]
+    gain = _share(numbers, "primary/gain", "+.1f")
+    return (
+        f"**{study['verdict']}**\n\nPrimary comparison: `{primary['arm']}` against `{primary['against']}` on "
+        f"{primary['shots']} real pictures a class: {gain} points of {_FIGURES[primary['figure']]}, "
+        f"p = {numbers['primary/p']:.3f}, seeds {_seeds({'runs': [study]})}."
+    )
+
+
+def _share(numbers: Entry, key: str, form: str = ".1f") -> str:
+    """A share in points of 100, with its interval where it is known."""
+    if key not in numbers:
+        return ""
+    value, low, high = (numbers.get(own) for own in (key, f"{key}/low", f"{key}/high"))
+    shown = format(100 * value, form)
+    return shown if low is None else f"{shown} [{100 * low:{form}}, {100 * high:{form}}]"
+
+
 def _mean(entry: Entry, key: str, form: str) -> str:
     return _form(fmean(run["numbers"][key] for run in runs(entry)), form)
 
@@ -148,13 +200,14 @@ def _whole(name: str, entry: Entry) -> str:
     said = [f"## {name}"]
     if entry.get("source"):
         said.append(f"*{entry['source']}*" + (f": {entry['said']}" if entry.get("said") else ""))
-    facts = ("seed", "commit", "date", "machine", "images", "seconds", "note")
+    facts = ("seed", "seeds", "commit", "date", "machine", "images", "seconds", "note")
     own = runs(entry)
     known = [fact for fact in facts if any(run.get(fact) is not None for run in own)]
     said.append("command unknown" if entry.get("command") == "unknown" else f"    {_command(entry)}")
     if known and not entry.get("source"):
         rows = [[_fact(fact, run.get(fact)) for fact in known] for run in own]
         said.append(table(["time" if fact == "seconds" else fact for fact in known], rows))
+    said += [_verdict(run) for run in own if "verdict" in run]
     keys = dict.fromkeys(key for run in own for key in run["numbers"] if not key.endswith(("/low", "/high")))
     rows = [[f"`{key}`", *(_bounded(run["numbers"], key) for run in own)] for key in keys]
     heads = ["", *(f"seed {run['seed']}" if "seed" in run else "value" for run in own)]
@@ -176,16 +229,20 @@ def _bounded(numbers: dict[str, Any], key: str) -> str:
 def _fact(fact: str, known: Any) -> str:
     if known is None:
         return ""
+    if fact == "commit":
+        return str(known).replace(git.DIRTY, " with changes")
+    if fact == "seeds":
+        return ", ".join(map(str, known))
     return clock(known) if fact == "seconds" else f"{known:,}" if fact == "images" else str(known)
 
 
 def _command(entry: Entry) -> str:
     command = str(runs(entry)[0].get("command", "unknown"))
-    return re.sub(r" seed=\S+", "", command) if len(runs(entry)) > 1 else command
+    return ledger.without_seed(command) if len(runs(entry)) > 1 else command
 
 
 def _seeds(entry: Entry) -> str:
-    return ", ".join(str(run.get("seed", "unknown")) for run in runs(entry))
+    return ", ".join(str(seed) for run in runs(entry) for seed in run.get("seeds", [run.get("seed", "unknown")]))
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:

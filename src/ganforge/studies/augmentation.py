@@ -215,11 +215,13 @@ class Study:
         path = self.records.folder / SETTINGS
         own = {**OmegaConf.to_container(self.config, resolve=True), "overrides": [*self.overrides]}
         own |= {"data_fingerprint": self.data.fingerprint()}
+        own |= {} if self.data.all_classes else {"classes": list(self.data.class_names)}
         text = OmegaConf.to_yaml(OmegaConf.create(own))
         if path.is_file():
             before = OmegaConf.to_container(OmegaConf.create(path.read_text()))
             differing = sorted(name for name in own.keys() | before.keys() if own.get(name) != before.get(name))
-            differing = [name for name in differing if name != "seeds"]  # more can be added
+            # More seeds can be added; of other classes the fingerprint is another.
+            differing = [name for name in differing if name not in ("seeds", "classes")]
             require(
                 not differing,
                 f"{path}: this folder holds a study with another {', '.join(differing)}; choose another --output",

@@ -14,7 +14,7 @@ from ganforge.errors import UserError, require
 from ganforge.files.folders import replace
 from ganforge.files.tensor_files import read as read_tensors
 from ganforge.files.untrusted import read_json
-from ganforge.runs import status
+from ganforge.runs import git, machine, status
 from ganforge.studies import arms, classifier
 from ganforge.studies.arms import Labelled
 from ganforge.studies.records import Records
@@ -57,7 +57,7 @@ def _run(config: DictConfig, folder: Path) -> float:
     network = _fit(config, _network(config, pictures, class_names, seed), arm, train, strength, seed)
     results: dict[str, Any] = {
         "arm": arm.name, "shots": shots, "seed": seed, "strength": strength,
-        "training_pictures": len(train),
+        "training_pictures": len(train), "git_commit": git.commit(), **machine.processor(),
     }  # fmt: skip
     for split, rows in (("val", draw.val), ("test", np.flatnonzero(test))):
         judged = pictures.take(rows)

@@ -84,7 +84,7 @@ class RunWandB(MediaLogger):
     def _start(self) -> None:
         import wandb
 
-        from ganforge.runs.provenance import project
+        from ganforge.runs.git import project
 
         file = self.folder / "wandb_id"
         known = (untrusted.read_text(self.folder, "wandb_id") or "").strip()
