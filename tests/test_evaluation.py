@@ -8,6 +8,7 @@ import torch
 
 from conftest import TINY_PIX2PIX
 from ganforge.evaluation import GeometricBaselines, NetworkMetrics, PairedMetrics
+from ganforge.evaluation.picture_mean import PictureMean
 from ganforge.experiment import run
 from ganforge.lattice import Network, Style, bond_array, draw, gabriel, patch
 
@@ -139,3 +140,17 @@ def test_a_metric_that_was_set_to_null_is_left_out(configured, tmp_path):
     run(configured([*TINY_PIX2PIX, *small, "evaluation.metrics.paired=null"]))
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert "test/bond_f1" in results and "test/psnr" not in results
+
+
+def test_a_mean_over_pictures_and_its_standard_error_are_numpys_however_they_come():
+    values = np.random.default_rng(0).normal(0.99, 1e-3, 50)  # alike: sums of squares would lose them in float32
+    ranks = [PictureMean(), PictureMean(), PictureMean()]
+    for rank, (begin, end) in zip((0, 0, 1, 1), ((0, 7), (7, 30), (30, 30), (30, 50)), strict=True):
+        ranks[rank].update(torch.from_numpy(values[begin:end]))
+    whole = PictureMean()
+    whole.moments = whole._reductions["moments"](torch.stack([rank.moments for rank in ranks]))  # one without pictures
+    whole.update(torch.empty(0))
+    n, mean, error = whole.compute().tolist()
+    assert (n, mean) == (50, pytest.approx(values.mean(), rel=1e-6))
+    assert error == pytest.approx(values.std(ddof=1) / 50**0.5, rel=1e-3)
+    assert ranks[2].moments.tolist() == [0, 0, 0] and np.isnan(ranks[2].mean())

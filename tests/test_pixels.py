@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from ganforge.errors import UserError
 from ganforge.evaluation import pixels
-from ganforge.evaluation.pixels import PixelMetrics, pairwise_rms, reduce, sliced_wasserstein
+from ganforge.evaluation.pixels import PixelMetrics, pairwise_rms, reduce, sliced_wasserstein, standard_error
 from test_memorization import Data, noise, unit
 
 
@@ -33,6 +33,28 @@ def test_sliced_wasserstein_of_a_shift_is_known_and_does_not_depend_on_the_size(
         found = sliced_wasserstein(a, a + 0.5, 20_000, seeded(2))
         assert found == pytest.approx(0.5 * math.sqrt(2 / math.pi), rel=0.02)
     assert sliced_wasserstein(a, a.flip(0), 20, seeded(2)) == 0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_the_standard_error_of_swd_is_the_spread_of_many_independent_samples(shift):
+    generator = seeded(0)
+    real = torch.randn(400, 12, generator=generator)
+    draws = [torch.randn(200, 12, generator=generator) * 1.3 + shift for _ in range(60)]
+    found = [sliced_wasserstein(draw, real, 40, seeded(1)) for draw in draws]
+    estimated = np.mean([standard_error(draw, real, 40, seeded(1)) for draw in draws])
+    assert 0.75 < estimated / np.std(found, ddof=1) < 1.35
+    assert math.isnan(standard_error(draws[0][:1], real, 40, seeded(1)))
+
+
+def test_swd_has_an_interval_in_the_test_alone(prepared):
+    for stage, said in (("val", False), ("test", True)):
+        running = copy.deepcopy(prepared)
+        running.stage = stage
+        running.update({"index": torch.arange(50)}, unit(noise(50, 1)), None)
+        swd = running.compute()["swd"]
+        assert ("intervals" in running.describe()) is said
+    low, high = running.describe()["intervals"]["swd"]
+    assert 0 <= low < swd < high < 1.2 * swd
 
 
 def test_pairwise_rms_is_what_a_loop_finds():

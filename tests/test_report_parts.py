@@ -380,6 +380,7 @@ def test_intervals_of_bonds_and_of_pictures():
     assert found["network_exact"] == pytest.approx(intervals.of_share(exact, 100))
     assert "bond_f1" not in _intervals(*np.multiply(_moments(20, 0), 9))
     import torch
+    from torchmetrics.functional.image import structural_similarity_index_measure
 
     metric, target = PairedMetrics(), torch.zeros(2, 1, 16, 16)
     assert "intervals" not in metric.describe()
@@ -389,6 +390,13 @@ def test_intervals_of_bonds_and_of_pictures():
     values = np.array([0.2, 0.3, 0.4, 0.5])  # on the scale [0, 1]
     half = 1.959964 * values.std(ddof=1) / 2
     assert metric.describe()["intervals"]["l1"] == pytest.approx((0.35 - half, 0.35 + half), abs=1e-5)
+    grey = torch.full((4, 1, 16, 16), 0.5)
+    lighter = grey + torch.from_numpy(values).float().view(4, 1, 1, 1)
+    similar = structural_similarity_index_measure(lighter, grey, data_range=1.0, reduction="none")
+    assert metric.compute()["ssim"] == pytest.approx(float(similar.mean()), rel=1e-3)
+    half = 1.959964 * float(similar.std()) / 2
+    found = metric.describe()["intervals"]["ssim"]
+    assert found[1] - found[0] == pytest.approx(2 * half, rel=1e-3)
     metric.reset()
     assert "intervals" not in metric.describe()
 

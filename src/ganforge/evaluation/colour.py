@@ -1,12 +1,16 @@
 """How colourful pictures are, and how near their colours are to the true ones."""
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MeanMetric
 
 from ganforge.data.module import DataModule
-from ganforge.evaluation.paired import psnr
+from ganforge.evaluation.paired import MOST_DB, psnr
+from ganforge.evaluation.picture_mean import PictureMean, mean_intervals
 from ganforge.pictures import colour
 from ganforge.pictures.tensors import to_unit
 
@@ -42,7 +46,7 @@ class ColourMetrics(nn.Module):
     def __init__(self):
         super().__init__()
         self.means = nn.ModuleDict(
-            {name: MeanMetric() for name in ("psnr_ab", "colourfulness", "colourfulness_difference")}
+            {name: PictureMean() for name in ("psnr_ab", "colourfulness", "colourfulness_difference")}
         )
         self.true = MeanMetric()
 
@@ -57,14 +61,18 @@ class ColourMetrics(nn.Module):
 
     def compute(self) -> dict[str, float]:
         """The numbers over everything seen since the last reset, on all ranks."""
-        return {name: float(mean.compute()) for name, mean in self.means.items()}
+        return {name: mean.mean() for name, mean in self.means.items()}
 
     def ceiling(self) -> dict[str, float]:
         """The colourfulness of the true pictures."""
         return {"colourfulness": float(self.true.compute())}
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> dict[str, Any]:
+        """What the numbers are, and 95 % `intervals` over the images."""
+        limits = {"psnr_ab": (-math.inf, MOST_DB), "colourfulness_difference": (0.0, math.inf)}
+        found = mean_intervals(self.means, limits)
         return {
+            **({"intervals": found} if found else {}),
             "colourfulness": "mean over the images of Hasler and Süsstrunk's M(3), with signed opponent colours",
             "colourfulness_difference": "mean over the images of the absolute difference to the true picture's",
             "psnr_ab": "mean over the images of 10 log10(220^2 / mean squared error of a and b)",

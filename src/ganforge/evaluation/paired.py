@@ -1,18 +1,19 @@
 """How near a translation is to the picture it should be: for every paired data set."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import MeanAbsoluteError, MeanMetric, SumMetric
+from torchmetrics import MeanMetric
 from torchmetrics.functional.image import structural_similarity_index_measure
-from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from ganforge.data.module import DataModule
-from ganforge.evaluation import intervals
+from ganforge.evaluation.picture_mean import PictureMean, mean_intervals
 
 MOST_DB = 100.0  # of an image; one without any difference would have no end
+_LIMITS = {"l1": (0.0, 1.0), "psnr": (-math.inf, MOST_DB), "ssim": (-1.0, 1.0)}
 
 
 class PairedMetrics(nn.Module):
@@ -31,10 +32,8 @@ class PairedMetrics(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.l1, self.psnr = MeanAbsoluteError(), MeanMetric()
-        self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
-        self.l1_square, self.psnr_square, self.images = MeanMetric(), MeanMetric(), SumMetric()  # of single pictures
-        self.valid_l1, self.valid_ssim = MeanMetric(), MeanMetric()
+        self.means = nn.ModuleDict({name: PictureMean() for name in _LIMITS})
+        self.valid_l1 = MeanMetric()  # over pixels, where pictures have more or fewer valid ones
         self.masked = False  # whether batches say which pixels are valid
         self.of_each: dict[str, Tensor] | None = None  # l1 and psnr of the pictures of the last update
 
@@ -48,12 +47,9 @@ class PairedMetrics(nn.Module):
         valid = batch.get("valid")
         if valid is None:
             self.of_each = {"l1": (images - targets).abs().mean(dim=(1, 2, 3)), "psnr": psnr(images, targets)}
-            self.l1.update(images, targets)
-            self.psnr.update(self.of_each["psnr"])
-            self.ssim.update(images, targets)
-            self.l1_square.update(self.of_each["l1"].square())
-            self.psnr_square.update(self.of_each["psnr"].square())
-            self.images.update(len(images))
+            similar = structural_similarity_index_measure(images, targets, data_range=1.0, reduction="none")
+            for name, values in (*self.of_each.items(), ("ssim", similar)):
+                self.means[name].update(values)
             return
         self.masked = True
         images, targets = images * valid, targets * valid
@@ -67,38 +63,33 @@ class PairedMetrics(nn.Module):
         decibels = -10 * _mean((images - targets).square(), valid).clamp(min=10 ** (-MOST_DB / 10)).log10()
         self.of_each["l1"][measured], self.of_each["psnr"][measured] = l1, decibels
         self.valid_l1.update(l1, counts)
-        self.psnr.update(decibels)
+        self.means["psnr"].update(decibels)
         _, similar = structural_similarity_index_measure(images, targets, data_range=1.0, return_full_image=True)
-        self.valid_ssim.update(_mean(similar, valid))
+        self.means["ssim"].update(_mean(similar, valid))
 
     def compute(self) -> dict[str, float]:
         """The numbers over everything seen since the last reset, on all ranks."""
-        found = {"l1": self.valid_l1 if self.masked else self.l1, "psnr": self.psnr}
-        found["ssim"] = self.valid_ssim if self.masked else self.ssim
-        return {name: float(metric.compute()) for name, metric in found.items()}
+        found = {name: mean.mean() for name, mean in self._of_pictures().items()}
+        return {"l1": float(self.valid_l1.compute()), **found} if self.masked else found
 
     def describe(self) -> dict[str, Any]:
-        """How the numbers of single images become one, and 95 % `intervals` of l1 and psnr, where all pixels count.
+        """How the numbers of single images become one, and 95 % `intervals`: mean ± 1.96 standard errors.
 
-        Of the mean over the images, whose numbers are taken for independent: mean ± 1.96 standard errors.
+        The images are taken for independent. There is none of an l1 over the valid pixels of all images together.
         """
-        said: dict[str, Any] = {
+        said = {
             "psnr": f"mean over the images of 10 log10(1 / mean squared error), each at most {MOST_DB:.0f} dB",
             "ssim": "mean over the images",
         }
-        self.images.update(0)  # where no picture came, as on one of many devices
-        if self.masked or (count := float(self.images.compute())) < 2:
-            return said
-        found = {}
-        for name, mean, square in (("l1", self.l1, self.l1_square), ("psnr", self.psnr, self.psnr_square)):
-            middle = float(mean.compute())
-            variance = max(0.0, float(square.compute()) - middle**2) * count / (count - 1)
-            low, high = intervals.normal(middle, (variance / count) ** 0.5)
-            found[name] = max(0.0, low), min(high, MOST_DB if name == "psnr" else 1.0)
-        return {**said, "intervals": found}
+        found = mean_intervals(self._of_pictures(), _LIMITS)
+        return {**said, "intervals": found} if found else said
+
+    def _of_pictures(self) -> dict[str, PictureMean]:
+        """The numbers that are means over the images."""
+        return {name: mean for name, mean in self.means.items() if name != "l1" or not self.masked}
 
     def reset(self) -> None:
-        for metric in self.children():
+        for metric in (*self.means.values(), self.valid_l1):
             metric.reset()
 
 

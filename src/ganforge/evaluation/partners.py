@@ -1,5 +1,7 @@
 """Translations without pairs: what is as good as none, and hidden partners that they are scored against."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torchmetrics import MeanMetric, SumMetric
 
 from ganforge.data.module import DataModule
 from ganforge.evaluation.paired import PairedMetrics, psnr
+from ganforge.evaluation.picture_mean import PictureMean, mean_intervals
 from ganforge.pictures.tensors import from_unit, to_unit
 
 LARGEST = 2000  # training pictures whose grey levels are counted
@@ -78,7 +81,7 @@ class RoundTrip(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.mean, self.pictures = MeanMetric(), SumMetric()
+        self.mean, self.pictures = PictureMean(), SumMetric()
         self.of_each: dict[str, Tensor] | None = None
 
     def update(self, batch: dict[str, Tensor], generated: Tensor, dataset: Dataset) -> None:
@@ -90,7 +93,12 @@ class RoundTrip(nn.Module):
             self.mean.update(self.of_each["cycle_l1"])
 
     def compute(self) -> dict[str, float]:
-        return {"cycle_l1": float(self.mean.compute())} if self.pictures.compute() else {}
+        return {"cycle_l1": self.mean.mean()} if self.pictures.compute() else {}
+
+    def describe(self) -> dict[str, Any]:
+        """95 % `intervals` over the pictures."""
+        found = mean_intervals({"cycle_l1": self.mean}, {"cycle_l1": (0.0, 1.0)})
+        return {"intervals": found} if found else {}
 
     def reset(self) -> None:
         self.mean.reset()

@@ -1,5 +1,6 @@
 """How different a translation looks from the picture it should be, by the features of a network."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,18 @@ from typing import Any
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric, SumMetric
+from torchmetrics import SumMetric
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
 from ganforge.evaluation.extractor import weights_hash
 from ganforge.evaluation.partners import with_partner
+from ganforge.evaluation.picture_mean import PictureMean, mean_intervals
 from ganforge.networks import squeezenet
 from ganforge.networks.perceptual import PerceptualDistance, read_distance
 
 _ARGUMENT = "evaluation.metrics.perceptual"
+_KEY = f"perceptual/{squeezenet.NAME}"
 
 
 class PerceptualMetrics(nn.Module):
@@ -41,7 +44,7 @@ class PerceptualMetrics(nn.Module):
     ):
         super().__init__()
         self.needs = frozenset(needs)
-        self.mean, self.compared = MeanMetric(), SumMetric()
+        self.mean, self.compared = PictureMean(), SumMetric()
         self.weights, self.heads = weights, heads
         self._distance: PerceptualDistance | None = None
 
@@ -74,12 +77,14 @@ class PerceptualMetrics(nn.Module):
 
     def compute(self) -> dict[str, float]:
         """The number over everything seen since the last reset, on all ranks; none where nothing was compared."""
-        return {f"perceptual/{squeezenet.NAME}": float(self.mean.compute())} if self.compared.compute() else {}
+        return {_KEY: self.mean.mean()} if self.compared.compute() else {}
 
     def describe(self) -> dict[str, Any]:
         if self._distance is None:
             return {"left_out": f"{_ARGUMENT}.{self.missing} is not given"}
+        found = mean_intervals({_KEY: self.mean}, {_KEY: (0.0, math.inf)})
         return {
+            **({"intervals": found} if found else {}),
             "formula": "LPIPS (Zhang et al. 2018), mean over the images, on other weights of SqueezeNet than it used",
             "weights": str(self.weights),
             "heads": str(self.heads),

@@ -13,6 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from ganforge.data.module import DataModule
 from ganforge.errors import require
+from ganforge.evaluation import intervals
 from ganforge.evaluation.memorization import COPY, nearest
 from ganforge.pictures.tensors import from_unit
 
@@ -22,6 +23,7 @@ PAIRED = 2000  # images that are compared with each other, at most
 PROJECTIONS = 512
 NUMBERS = {"swd": "min", "diversity": "max", "duplicates": "min"}
 _ROWS = 1024  # images that are held as floats at once
+_DIRECTIONS = 64  # along which vectors are sorted at once
 _READ = 64  # images that are held at their own size at once
 
 
@@ -44,6 +46,28 @@ def sliced_wasserstein(a: Tensor, b: Tensor, projections: int, generator: torch.
     widths = steps.diff(prepend=steps.new_zeros(1)) / (n * m)
     gaps = (first[(steps - 1) // m] - second[(steps - 1) // n]).abs()
     return float((gaps * widths[:, None]).sum(dim=0).mean())
+
+
+def standard_error(a: Tensor, b: Tensor, projections: int, generator: torch.Generator) -> float:
+    """Of `sliced_wasserstein`: how much it varies over other draws of as many vectors a; b and the directions are held.
+
+    By the delta method: along a direction the distance changes with a vector as its Kantorovich potential does, the
+    integral of the sign of the difference of the two distribution functions up to it (Sommerfeld and Munk 2018); the
+    standard deviation of the mean potential of the vectors, over the root of their number. NaN for fewer than 2.
+
+    That a small set is farther from b than a large one of the same distribution is no part of it.
+    """
+    directions = torch.randn(a.shape[1], projections, generator=generator)
+    directions = (directions / directions.norm(dim=0)).to(a.device)
+    n, m = len(a), len(b)
+    potential = torch.zeros(n, device=a.device)
+    for some in directions.split(_DIRECTIONS, dim=1):
+        values, order = torch.cat([_project(a, some), _project(b, some)]).sort(dim=0)
+        ahead = torch.where(order < n, m, -n).cumsum(dim=0)[:-1].sign()  # n m times the difference of the functions
+        up_to = torch.zeros_like(values)
+        up_to[1:] = (ahead * values.diff(dim=0)).cumsum(dim=0)
+        potential += torch.empty_like(values).scatter_(0, order, up_to)[:n].sum(dim=1)
+    return float(potential.std() / projections / n**0.5) if n > 1 else float("nan")
 
 
 def _project(vectors: Tensor, directions: Tensor) -> Tensor:
@@ -107,6 +131,7 @@ class PixelMetrics(Metric):
 
     stages = ("val", "test")
     monitor = ("swd", "min")
+    stage: str | None = None  # "val" or "test"
     has_floor = True
     full_state_update = False
 
@@ -116,6 +141,7 @@ class PixelMetrics(Metric):
         require(projections >= 1, f"evaluation.metrics.pixels.projections={projections}: 1 or more")
         self.projections, self.seed = projections, seed
         self.reference: Reference | None = None  # of the data set that is evaluated
+        self.interval: tuple[float, float] | None = None  # of the last swd, in a test
         self._references: dict[int, Reference] = {}  # by the id of a data set, where it has its own
         self.add_state("vectors", [], dist_reduce_fx="cat")
         self.add_state("index", [], dist_reduce_fx="cat")
@@ -145,12 +171,18 @@ class PixelMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """swd; with 2 images or more also diversity and duplicates."""
         vectors = dim_zero_cat(self.vectors)[dim_zero_cat(self.index).argsort()]
-        return measure(vectors, self.reference, projections=self.projections, seed=self.seed)
+        settings = {"projections": self.projections, "seed": self.seed}
+        values = measure(vectors, self.reference, **settings)
+        self.interval = (
+            interval_of_swd(values["swd"], vectors, self.reference, **settings) if self.stage == "test" else None
+        )
+        return values
 
     def describe(self) -> dict[str, Any]:
-        """How many training images were compared with, over how many directions."""
+        """How many training images were compared with, over how many directions; in the test the `intervals` of swd."""
         count = len(self.reference.vectors) if self.reference else None
-        return {"swd/training_images": count, "swd/projections": self.projections}
+        said = {"swd/training_images": count, "swd/projections": self.projections}
+        return said if self.interval is None else {**said, **_said_of(self.interval)}
 
 
 def measure(vectors: Tensor, reference: Reference, *, projections: int, seed: int) -> dict[str, float]:
@@ -163,6 +195,24 @@ def measure(vectors: Tensor, reference: Reference, *, projections: int, seed: in
         values["diversity"] = pairwise_rms(some) / reference.spread if reference.spread else float("nan")
         values["duplicates"] = int((_to_nearest(some) < reference.close).sum()) / len(some)
     return values
+
+
+def interval_of_swd(
+    swd: float, vectors: Tensor, reference: Reference, *, projections: int, seed: int
+) -> tuple[float, float] | None:
+    """95 %: swd ± 1.96 of its standard errors, of images as in `measure`; None for fewer than 2."""
+    directions = torch.Generator().manual_seed(seed)
+    error = standard_error(vectors, reference.vectors.to(vectors.device), projections, directions) / 127.5
+    low, high = intervals.normal(swd, error)
+    return (max(0.0, low), high) if error == error else None
+
+
+def _said_of(interval: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "intervals": {"swd": interval},
+        "swd/interval": "95 %: estimate ± 1.96 standard errors (delta method) over the generated images, the training "
+        "images and the directions held fixed; that swd is too large of few images is no part of it",
+    }
 
 
 def compare(generated: Dataset, real: Dataset, *, reference: str = "given") -> tuple[dict[str, float], dict[str, Any]]:
@@ -180,9 +230,11 @@ def compare(generated: Dataset, real: Dataset, *, reference: str = "given") -> t
         f"{', '.join(NUMBERS)} compare pixels, so give pictures of one size",
     )
     known = Reference.of(real)
-    values = measure(_vectors(generated, range(len(generated))), known, projections=PROJECTIONS, seed=0)
+    vectors, settings = _vectors(generated, range(len(generated))), {"projections": PROJECTIONS, "seed": 0}
+    values = measure(vectors, known, **settings)
     said = {"images": len(generated), "reference": reference, "reference_images": len(known.vectors)}
-    return values, {**said, "swd/projections": PROJECTIONS}
+    interval = interval_of_swd(values["swd"], vectors, known, **settings)
+    return values, {**said, "swd/projections": PROJECTIONS, **_said_of(interval)}
 
 
 def _vectors(images: Dataset, indices: Sequence[int]) -> Tensor:
