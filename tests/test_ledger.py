@@ -46,7 +46,8 @@ def project(tmp_path, monkeypatch):
 
 def test_an_entry_says_what_was_typed_and_came_out_and_no_place(project):
     overrides = ["data=pairs", "data.root=/home/me/photos", "resume=true", "init_from=../other", "data.size=64"]
-    run = read(write_run(project / "run", overrides=overrides))
+    intervals = {"test/networks": {"intervals": {"bond_f1": [0.975, 0.985]}}}
+    run = read(write_run(project / "run", overrides=overrides, evaluation=intervals))
     entry = ledger.of_run(run, note="cold room")
     assert entry["command"] == "python train.py data=pairs data.root=FOLDER init_from=FILE data.size=64"
     known = {key: entry[key] for key in ("commit", "machine", "seed", "date", "images", "seconds", "note")}
@@ -55,6 +56,7 @@ def test_an_entry_says_what_was_typed_and_came_out_and_no_place(project):
         "note": "cold room",
     }  # fmt: skip
     assert entry["numbers"]["test/kid/low"] == 0.4 and entry["numbers"]["test/networks"] == 150
+    assert (entry["numbers"]["test/bond_f1/low"], entry["numbers"]["test/bond_f1/high"]) == (0.975, 0.985)
     assert entry["numbers"]["test/network_exact/low"] == pytest.approx(0.8415, abs=1e-4)  # Wilson, of 135 of 150
     assert not {"test/bond_precision", "test/disorder_0.1/bond_f1", "best/val/bond_f1"} & set(entry["numbers"])
     assert "/home" not in str(entry)

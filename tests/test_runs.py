@@ -5,15 +5,16 @@ import io
 import json
 
 import pytest
+from rich.console import Console
 
 from ganforge.cli import main
 from ganforge.commands.runs import as_csv, as_json
 from ganforge.errors import UserError
 from ganforge.files import lock
-from ganforge.runs import status
+from ganforge.runs import bounds, status
 from ganforge.runs.compare import difference, differing, rank, select
 from ganforge.runs.folder import clock, find, read
-from ganforge.runs.table import table
+from ganforge.runs.table import fitted, folded, table
 
 DATES = {"began": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T11:01:05+00:00"}
 
@@ -79,6 +80,11 @@ def test_translations_are_shown_between_their_floor_and_their_ceiling(tmp_path, 
     assert [(row["floor"], row["test"], row["ceiling"]) for row in rows] == [
         ("0.5", "0.25", "0.1"), ("0.5", "", ""), ("", "", "")
     ]  # fmt: skip
+    intervals = {"test/l1/low": 0.2, "test/l1/high": 0.3}
+    (tmp_path / "a/results.json").write_text(json.dumps(results | intervals))
+    for width, shown in ((120, "0.25 [0.2, 0.3]"), (75, "0.25")):
+        test = table(find(tmp_path), width=width).columns[5]
+        assert (test.header.plain, next(cell.plain for cell in test.cells)) == ("test", shown)
     write(tmp_path / "plain" / "d", results={"test/l1": 0.25}, state="finished", score=0.3)
     assert "floor" not in as_csv(find(tmp_path / "plain")) and "floor" not in as_json(find(tmp_path / "plain"))
 
@@ -220,3 +226,56 @@ def test_a_narrow_terminal_shows_what_differs(tmp_path, capsys, monkeypatch):
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert sorted(row[1][-2:] for row in rows) == ["_0", "_1", "_2"] and all(row[1][0] == "…" for row in rows)
     assert "seed" in shown and "more settings: --csv" in shown
+
+
+def test_an_interval_is_found_wherever_results_have_it():
+    results = {
+        "test/kid": 0.1, "test/kid/low": 0.0, "test/kid/high": 0.2, "final/test/l1": 0.3, "test/l1": 0.2, "test/x": 1.0,
+        "evaluation": {
+            "test/paired": {"intervals": {"l1": [0.1, 0.3], "x": [2.0, 1.0], "y": "z"}},
+            "test/odd": {"intervals": "in"},
+            "final/test/paired": {"intervals": {"l1": (0.2, 0.4)}}, "test/none": None,
+        },
+    }  # fmt: skip
+    assert bounds.of(results, "test/kid") == (0.0, 0.2) and bounds.of(results, "test/l1") == (0.1, 0.3)
+    assert bounds.of(results, "final/test/l1") == (0.2, 0.4)
+    for key in ("test/x", "test/y", "floor/l1", "test/odd"):
+        assert bounds.of(results, key) is None
+    assert bounds.of({"evaluation": [1]}, "test/l1") is None
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_names_and_intervals_stay_whole_in_narrow_tables(width):
+    rows = [["calibration_error_by_chance", "-", "0.1234"], ["psnr (51 against 200)", "1.0000", "20.5 [20.1, 20.9]"]]
+    lines = printed(fitted(["floor", "result"], rows, Console(width=width)), width)
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= width and "[20.1, 20.9]" in text
+    assert ("20.5 [20.1, 20.9]" in text) is (width > 40)
+    assert all(part in text for part in ("calibration_", "error_", "chance", "(51", "result"))
+
+
+@pytest.mark.parametrize("most", [5, 12, 18, 80])
+def test_a_name_is_broken_between_its_parts(most):
+    name = "model.generator.base_channels"
+    lines = folded(name, most).split("\n")
+    assert "".join(lines) == name and all(line.endswith((".", "_")) for line in lines[:-1])
+    assert all(len(line.rstrip("_.")) <= max(most, len("generator")) for line in lines)
+
+
+def printed(table, width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text().splitlines()
+
+
+def test_settings_of_runs_have_whole_names_or_none(tmp_path):
+    for name, value in (("a", 1), ("b", 2)):
+        config = f"model: {{weight_of_the_reconstruction_term: {value}}}"
+        write(
+            tmp_path / name, config, f"[model.weight_of_the_reconstruction_term={value}]", state="finished", score=0.1
+        )
+    shown = {width: printed(table(find(tmp_path), width=width), width) for width in (80, 120)}
+    assert not any("weight_of" in line for line in shown[80]) and any(
+        "and 1 more settings" in line for line in shown[80]
+    )
+    assert any("weight_of_the_reconstruction_term" in line for line in shown[120])

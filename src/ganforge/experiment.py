@@ -40,7 +40,7 @@ from ganforge.errors import Stopped, UserError, require
 from ganforge.files import folders
 from ganforge.hardware import choice as hardware
 from ganforge.hardware.compiling import compile_networks, remarks
-from ganforge.runs import checkpoint, initial, machine, resumable, resume, status, summary
+from ganforge.runs import beginning, checkpoint, initial, machine, resumable, resume, status, summary
 from ganforge.runs.checkpoint_io import WholeFileCheckpointIO, add_to_card
 from ganforge.runs.loggers import ending
 from ganforge.systems import Adversarial
@@ -225,7 +225,7 @@ def build(config: DictConfig, interrupt: Interrupt) -> Experiment:
 def fit(experiment: Experiment) -> dict[str, Any]:
     """Train; returns what there is to say of the training, with the score and the checkpoint that belongs to it."""
     trainer, model, data = experiment.trainer, experiment.model, experiment.data
-    summary.opening(model, data, trainer, experiment.run_dir, experiment.evaluation.monitor)
+    beginning.opening(model, data, trainer, experiment.run_dir, experiment.evaluation.monitor)
     with resumable.restoring(experiment.resumed, lambda: model.updates):
         trainer.fit(model, datamodule=data, ckpt_path=experiment.resumed, weights_only=True)
     if experiment.compiled and trainer.is_global_zero:

@@ -9,7 +9,7 @@ import yaml
 from ganforge.files import untrusted
 from ganforge.files.untrusted import printable
 from ganforge.pictures import images
-from ganforge.runs import exported, summary
+from ganforge.runs import bounds, exported, summary
 from ganforge.runs.generators import Generator
 from ganforge.runs.hub_folder import LIBRARY
 from ganforge.runs.summary import Numbers
@@ -96,9 +96,9 @@ def _results(results: dict[str, Any]) -> str:
     for numbers in summary.of(results, names):
         said = [_plain(part) for part in (numbers.title, numbers.caption) if part]
         parts.append("\n\n".join([*said, _numbers(numbers)]))
-    parts += [f"- {_plain(note)}" for note in summary.notes(results, names) if "/" not in note]
+    parts += [f"- {_plain(note)}" for note in summary.notes(results, names) if _is_said(note)]
     parts += [said for name in names if (said := _exact(results, name))]
-    bounded = any(key.startswith("test/") and key.endswith("/low") for key in results)
+    bounded = summary.has_intervals(results, names)
     parts.append(
         f"One training, seed {_plain(results.get('seed'))}; best weights; the spread over trainings is not known."
         + " Numbers in brackets are 95 % intervals over test pictures." * bounded
@@ -106,9 +106,16 @@ def _results(results: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _is_said(note: str) -> bool:
+    """Whether a note of the terminal names no file and is not said in other words."""
+    return "/" not in note and not note.startswith(summary.INTERVALS)
+
+
 def _exact(results: dict[str, Any], name: str) -> str:
     """The share of networks without a wrong bond with its interval; "" for other models."""
     share, count = results.get(f"{name}/network_exact"), results.get(f"{name}/networks")
+    if bounds.of(results, f"{name}/network_exact"):
+        return ""  # above the table
     if not (isinstance(share, float) and 0 <= share <= 1 and isinstance(count, int | float) and count >= 1):
         return ""
     from ganforge.evaluation import intervals  # loads all that measures, which other cards need not

@@ -75,7 +75,7 @@ def _show_difference(one: Run, other: Run, *, output: str) -> None:
         console.print(f"{names} have equal settings", soft_wrap=True, markup=False)
         return
     shown = Table(box=box.SIMPLE_HEAD)
-    shown.add_column("")
+    shown.add_column("", overflow="fold", min_width=min(max(map(len, found)), console.width // 3))
     for run in (one, other):
         shown.add_column(cell(run.name), overflow="fold")
     for key, values in found.items():

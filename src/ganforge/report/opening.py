@@ -4,6 +4,7 @@ from typing import Any
 
 from ganforge.files.untrusted import shortened
 from ganforge.report import measures, pictures
+from ganforge.runs import bounds
 from ganforge.runs.folder import Run, clock, is_number
 
 _NO_INTERVAL = "The run wrote no interval for it"
@@ -23,7 +24,7 @@ def number(run: Run) -> dict[str, Any] | None:
         value, of = run.score, "pictures of the validation, which chose the weights; there was no test"
     else:
         return None
-    ends = interval(run, key) if is_number(tested) else None
+    ends = bounds.of(run.results, f"test/{key}") if is_number(tested) else None
     known = measures.of(key)
     better = {"min": "lower", "max": "higher"}.get(run.mode or "", measures.better(key))
     return {
@@ -49,20 +50,6 @@ def said(value: float) -> str:
     if "e" in text and 1e3 <= abs(value) < 1e6:
         text = f"{value:,.0f}"
     return f"{value:.6f}".rstrip("0") if text == "1" and value != 1 else text
-
-
-def interval(run: Run, key: str) -> tuple[float, float] | None:
-    """The 95 % interval of a number of the test, as the run wrote it."""
-    ends = [run.results.get(f"test/{key}/{end}") for end in ("low", "high")]
-    if not all(is_number(end) for end in ends):
-        for said_of in descriptions(run, "test/"):
-            own = said_of.get("intervals")
-            ends = own.get(key, ends) if isinstance(own, dict) else ends
-    return tuple(map(float, ends)) if _is_interval(ends) else None
-
-
-def _is_interval(ends: Any) -> bool:
-    return isinstance(ends, list) and len(ends) == 2 and all(is_number(end) for end in ends) and ends[0] <= ends[1]
 
 
 def descriptions(run: Run, start: str) -> list[dict[str, Any]]:
@@ -95,7 +82,7 @@ def _beside(run: Run, key: str) -> list[tuple[str, str]]:
     shown = [(title, run.results.get(name)) for title, name in found.items()]
     exact = run.results.get("test/network_exact")
     if key == "bond_f1" and is_number(exact):
-        ends = interval(run, "network_exact")
+        ends = bounds.of(run.results, "test/network_exact")
         text = f"{exact:.1%}" + (f" ({ends[0]:.1%} to {ends[1]:.1%})" if ends else "")
         exactly = [("networks without a wrong bond", text)]
     else:

@@ -19,7 +19,7 @@ from ganforge.errors import UserError, require
 from ganforge.files import untrusted
 from ganforge.files.folders import replace
 from ganforge.files.untrusted import printable
-from ganforge.runs import machine, summary
+from ganforge.runs import bounds, machine, summary
 from ganforge.runs.folder import Run, is_number
 
 HEAD = """\
@@ -110,10 +110,8 @@ def numbers(results: dict[str, Any], names: Sequence[str], patterns: Sequence[st
         if chosen and is_number(value) and _KEY.fullmatch(key):
             kept[key] = value
     for key in [key for key in kept if not key.startswith(BOUNDS)]:
-        bounds = {end: results.get(f"{key}/{end}") for end in ("low", "high")}
-        if not all(map(is_number, bounds.values())):
-            bounds = _of_share(results, key)
-        kept |= {f"{key}/{end}": value for end, value in bounds.items()}
+        ends = bounds.of(results, key) or _of_share(results, key)
+        kept |= {f"{key}/{end}": value for end, value in zip(("low", "high"), ends, strict=False)}
     return {key: rounded(value) for key, value in kept.items()}
 
 
@@ -122,7 +120,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
-def _of_share(results: dict[str, Any], key: str) -> dict[str, float]:
+def _of_share(results: dict[str, Any], key: str) -> tuple[float, ...]:
     """The 95 % interval of a share of all networks of a test set; empty for other numbers."""
     head, _, rest = key.partition("/")
     count = results.get(f"{head}/networks")
@@ -133,10 +131,10 @@ def _of_share(results: dict[str, Any], key: str) -> dict[str, float]:
         and count >= 1
         and 0 <= results[key] <= 1
     ):
-        return {}
+        return ()
     from ganforge.evaluation import intervals  # loads torch
 
-    return dict(zip(("low", "high"), intervals.of_share(float(results[key]), int(count)), strict=True))
+    return intervals.of_share(float(results[key]), int(count))
 
 
 def command(overrides: Sequence[str], typed: str = "python train.py") -> str:

@@ -1,26 +1,17 @@
-"""What a run says at its start and its end: tables in the terminal, results.json in its folder."""
-
-from __future__ import annotations
+"""What a run says at its end: tables in the terminal, results.json in its folder."""
 
 import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from ganforge.files.folders import replace
 from ganforge.files.untrusted import printable
-
-if TYPE_CHECKING:  # a report needs the tables, and nothing heavy
-    import pytorch_lightning as pl
-
-    from ganforge.data.module import DataModule
-    from ganforge.systems import Adversarial
+from ganforge.runs import bounds, table
 
 TITLES = {"test": "Unseen networks", "shifted": "Unseen networks, drawn otherwise than those trained on"}
 # Which of two numbers is better, by how their names begin; of others neither is.
@@ -29,6 +20,7 @@ LARGER = re.compile(
 )
 SMALLER = re.compile(r"(\w+_difference|\w*l1|mae|rmse|[fk]i?d|swd|duplicates|perceptual|reconstruction|\w+_px)(/|$)")
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
+INTERVALS = "in brackets 95 % intervals"
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
 
@@ -42,45 +34,6 @@ class Numbers:
     title: str | None = None
     caption: str | None = None
     strong: int | None = None
-
-
-def opening(model: Adversarial, data: DataModule, trainer: pl.Trainer, run_dir: Path, monitor: tuple[str, str]) -> None:
-    """What is trained on what, in a few lines. monitor: the number that decides which checkpoint is best, and how."""
-    if not trainer.is_global_zero:
-        return
-    sizes = {
-        name: sum(parameter.numel() for parameter in getattr(model, name).parameters()) / 1e6
-        for name in model.network_names
-    }
-    parameters = ", ".join(f"{name.replace('_', ' ')} {size:.2f} M" for name, size in sizes.items())
-    print(
-        f"{type(model).__name__}: {parameters} parameters\n"
-        f"{type(data).__name__}: {_counts(data)}\n"
-        f"{trainer.num_devices} x {trainer.accelerator.__class__.__name__.removesuffix('Accelerator')}, "
-        f"{trainer.precision}, {trainer.max_epochs} epochs\n"
-        f"best checkpoint: the one with the {'lowest' if monitor[1] == 'min' else 'highest'} {monitor[0]}, of "
-        f"{len(data.sets['val'])} pictures\n"
-        f"run folder: {run_dir}",
-        *data.notes,
-        *_phases(model),
-        sep="\n",
-        flush=True,
-    )
-
-
-def _phases(model: Adversarial) -> list[str]:
-    images = model.pretrain.images
-    return [f"pre-training: the first {images:,} images without critics, then the game"] if images else []
-
-
-def _counts(data: DataModule) -> str:
-    """How many pictures there are of each split; of pictures from noise all but those of `train` are generated."""
-    counts = {name: len(pictures) for name, pictures in data.sets.items()}
-    form = f"pictures of {data.size} px, batches of {data.batch_size}"
-    if "image" not in data.provides:
-        return ", ".join(f"{count} {name}" for name, count in counts.items()) + f" {form}"
-    judged = ", ".join(f"{counts[name]} for the {name}" for name in data.test_names)
-    return f"{counts['train']} training {form}; {counts['val']} are generated at each validation, {judged}"
 
 
 def write(results: dict[str, Any], path: Path) -> None:
@@ -115,13 +68,7 @@ def tables(results: dict[str, Any], test_names: list[str], console: Console) -> 
     """The numbers of the test sets, with intervals, and what is behind them."""
     for numbers in of(results, test_names):
         title = "\n".join(part for part in (numbers.title, numbers.caption) if part)
-        table = Table(title=title or None, box=box.SIMPLE_HEAD)
-        table.add_column("", overflow="fold")  # names of numbers are never cut
-        for column in numbers.columns:
-            table.add_column(column, justify="right")
-        for index, row in enumerate(numbers.rows):
-            table.add_row(*row, style="bold" if index == numbers.strong else None)
-        console.print(table)
+        console.print(table.fitted(numbers.columns, numbers.rows, console, title=title or None, strong=numbers.strong))
     for note in notes(results, test_names):
         console.print(note, soft_wrap=True, markup=False)
 
@@ -156,7 +103,7 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
             sentences.append(
                 f"{said['images']:,} generated pictures against {said['reference_images']:,} real ones "
                 f"({said['reference']}), by {said['extractor']} ({said['extractor_hash']}), resizer: "
-                f"{said['resizer']}; in brackets 95 % intervals"
+                f"{said['resizer']}; {INTERVALS}"
             )
             if said.get("extractor_warning"):
                 sentences.append(f"warning: {said['extractor_warning']}")
@@ -175,7 +122,15 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
             sentences.append(_worst(name.removesuffix("/worst"), said))
         if test_names and said.get("memorized/picture") and name.startswith(test_names[0]):
             sentences.append(f"beside their nearest training pictures: {said['memorized/picture']}")
+    if has_intervals(results, test_names) and not any(INTERVALS in sentence for sentence in sentences):
+        sentences.append(f"{INTERVALS}, over the test pictures")
     return sentences
+
+
+def has_intervals(results: dict[str, Any], test_names: list[str]) -> bool:
+    """Whether numbers of the tables have some behind them."""
+    cells = (cell for numbers in of(results, test_names) for row in numbers.rows for cell in row[1:])
+    return any(" [" in cell for cell in cells)
 
 
 def _worst(name: str, said: dict[str, Any]) -> str:
@@ -295,10 +250,8 @@ def _beside(key: str, extractors: dict[str, str]) -> str:
 def _cell(results: dict[str, Any], key: str) -> str:
     if results.get(key) is None:
         return ""
-    value = f"{results[key]:.4f}"
-    if results.get(f"{key}/low") is not None:
-        value += f" [{results[f'{key}/low']:.4f}, {results[f'{key}/high']:.4f}]"
-    return value
+    ends = bounds.of(results, key)
+    return f"{results[key]:.4f}" + (f" [{ends[0]:.4f}, {ends[1]:.4f}]" if ends else "")
 
 
 def _bands(results: dict[str, Any]) -> Numbers:
@@ -340,9 +293,13 @@ def _networks(results: dict[str, Any], name: str) -> Numbers:
         cells = [(results.get(f1 + suffix), results.get(exact + suffix)) for suffix in suffixes]
         shown = ["" if None in cell else f"{cell[0]:.4f} {100 * cell[1]:3.0f} %" for cell in cells]
         rows.append([method.replace("_", " "), *shown])
+    ends = bounds.of(results, f"{name}/bond_f1"), bounds.of(results, f"{name}/network_exact")
+    known = [f"bond F1 {ends[0][0]:.4f} to {ends[0][1]:.4f}"] if ends[0] else []
+    known += [f"exact networks {100 * ends[1][0]:.1f} to {100 * ends[1][1]:.1f} %"] if ends[1] else []
+    caption = "bond F1, and the share of networks without a wrong bond"
     return Numbers(
         title=f"{TITLES.get(name, name)} ({results[f'{name}/networks']:.0f})",
-        caption="bond F1, and the share of networks without a wrong bond",
+        caption=caption + (f"; 95 % intervals of the generator: {', '.join(known)}" if known else ""),
         columns=["all", *lattices],
         rows=rows,
         strong=0,

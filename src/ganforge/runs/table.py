@@ -1,14 +1,17 @@
-"""Runs as a table in a terminal."""
+"""Runs, and numbers, as tables in a terminal, be it narrow."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from ganforge.files.untrusted import printable, shortened
+from ganforge.runs import bounds
 from ganforge.runs.compare import differing
 from ganforge.runs.folder import BETWEEN, Run, clock, plain
 
 NAME = (16, 32)  # characters, at least and at most; of longer ones the end is shown, in which they differ
-LONGEST_SETTING = 24
+LONGEST_SETTING = 24  # of the lines of a value
+LONGEST_NAME = 12  # of the lines of a number's name, where there is no room
 LONGEST_ERROR = 2000
 _MARGIN = 3  # of a column
 
@@ -29,13 +32,21 @@ def table(runs: Sequence[Run], title: str | None = None, width: int = 80, first:
         "time": [clock(run.duration) for run in runs],
     }
     shortest = min(NAME[0], max((len(printable(run.name)) for run in runs), default=0))
-    if sum(map(_width, columns.items())) - len("run") + shortest > width:  # --csv has them
+
+    def too_wide() -> bool:
+        return sum(map(_width, columns.items())) - len("run") + shortest > width
+
+    if too_wide() and "test" in columns:
+        columns["test"] = [value.partition(" ")[0] for value in columns["test"]]  # without intervals
+    if too_wide():  # --csv has them
         columns = {name: values for name, values in columns.items() if name not in BETWEEN}
     fixed, keys = len(columns), differing(runs)
     short = _short(keys)
     own = [run.settings for run in runs]
     settings = {key: [plain(values.get(key)) for values in own] for key in keys}
-    widths = {key: min(LONGEST_SETTING + _MARGIN, _width((short[key], settings[key]))) for key in keys}
+    # Values may take several lines, names of settings one.
+    longest_value = {key: min(LONGEST_SETTING + _MARGIN, _width(("", settings[key]))) for key in keys}
+    widths = {key: max(_width((short[key], [])), longest_value[key]) for key in keys}
     room = width - sum(map(_width, columns.items())) + len("run")
     longest = max(NAME[0], min(NAME[1], room - sum(widths.values())))
     columns["run"] = [_end(run.name, longest) for run in runs]
@@ -47,8 +58,9 @@ def table(runs: Sequence[Run], title: str | None = None, width: int = 80, first:
         shown.caption = f"and {len(keys) - len(fitting)} more settings: --csv, --json, or --diff RUN RUN"
     for number, name in enumerate(columns):
         shown.add_column(
-            cell(name), justify="left" if number in (1, 2) else "right", no_wrap=number < fixed, overflow="fold"
-        )
+            cell(name), justify="left" if number in (1, 2) else "right", no_wrap=number < fixed, overflow="fold",
+            min_width=len(shortened(name)),
+        )  # fmt: skip
     for row in zip(*columns.values(), strict=True):
         shown.add_row(*map(cell, row))
     return shown
@@ -77,7 +89,60 @@ def _between(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Of translations the compared number on the test set, between its floor and its ceiling."""
     found = [run.between for run in runs]
     titles = [title for title in BETWEEN if any(title in own for own in found)]
-    return {title: [f"{own[title]:.4g}" if title in own else "" for own in found] for title in titles}
+    columns = {title: [f"{own[title]:.4g}" if title in own else "" for own in found] for title in titles}
+    if "test" in columns:
+        ends = [bounds.of(run.results, f"test/{(run.monitor or '').removeprefix('val/')}") for run in runs]
+        columns["test"] = [
+            f"{value} [{own[0]:.4g}, {own[1]:.4g}]" if value and own else value
+            for value, own in zip(columns["test"], ends, strict=True)
+        ]
+    return columns
+
+
+def fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], console: Any, **looks: Any) -> Any:
+    """A rich table of names and numbers; where it would be too wide, intervals stand below their numbers.
+
+    heads: of the columns after that of the names, which are broken between their parts alone. looks: title, and
+    strong, the number of a row that stands out.
+    """
+    from rich import box
+    from rich.table import Table
+
+    def of(rows: Sequence[Sequence[str]]) -> tuple[Any, int]:
+        """The table, and how much it is too wide."""
+        shown = Table(title=looks.get("title"), box=box.SIMPLE_HEAD)
+        shown.add_column("", overflow="fold")  # names are never cut
+        for head in heads:
+            shown.add_column(cell(head), justify="right", overflow="fold", min_width=min(LONGEST_NAME, len(head)))
+        for number, row in enumerate(rows):
+            shown.add_row(*map(_lines, row), style="bold" if number == looks.get("strong") else None)
+        whole = console.measure(shown, options=console.options.update(width=10_000))
+        return shown, whole.maximum - console.width
+
+    shown, much = of(rows)
+    if much > 0:
+        rows = [[row[0], *(re.sub(r" +(?=\[|\d+ %)", "\n", number) for number in row[1:])] for row in rows]
+        shown, much = of(rows)
+    if much > 0:
+        most = max(LONGEST_NAME, max(len(row[0]) for row in rows) - much)
+        shown, _ = of([[folded(row[0], most), *row[1:]] for row in rows])
+    return shown
+
+
+def folded(name: str, most: int) -> str:
+    """A name in lines of at most `most` characters, broken behind /, _, . and spaces alone."""
+    lines = [""]
+    for part in re.findall(r"[^/_. ]+[/_. ]?|[/_. ]", printable(name)):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def _lines(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(printable(text, lines=True))
 
 
 def _score(run: Run, named: bool) -> str:
