@@ -69,7 +69,7 @@ def make(
 class Page(HTMLParser):
     """Tables as lists of rows of cells, figures' numbers, scripts, and all that an address could stand in."""
 
-    VOID = ("meta", "link", "img", "input")
+    VOID = ("meta", "link", "img", "input", "wbr")
 
     def __init__(self, html: str):
         super().__init__()

@@ -48,7 +48,7 @@ def test_the_opening_has_the_number_its_interval_and_what_was_run(tmp_path, page
     (run / ".hydra/config.yaml").write_text(yaml.safe_dump(config))
     text = page(run).text
     for said in (
-        "95 % interval: 0.1 to 0.15", "30 unseen pictures, best weights; ↓ lower is better",
+        "95 % interval: 0.100 to 0.150", "30 unseen pictures, best weights; ↓ lower is better",
         "L1: mean absolute difference to the true picture", "the sources as they are0.5", "real pictures0.05",
         "pix2pix on pairs, pictures of 64 px, 2,000 to train on, seed 7. It saw 32 images in 1:15 (32-true).",
     ):  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_number_without_an_interval_says_so(tmp_path):
     change(run, **{"test/l1/low": None})
     assert opening.number(read(run))["without"] == "The run wrote no interval for it"
     change(run, evaluation={"test/paired": {"intervals": {"l1": [0.1, 0.2]}}})
-    assert opening.number(read(run))["interval"] == "0.1 to 0.2"
+    assert opening.number(read(run))["interval"] == "0.10 to 0.20"
     change(run, evaluation={"test/paired": {"intervals": {"l1": [0.3, HTML]}}})
     assert opening.number(read(run))["interval"] is None
     unfinished = opening.number(read(make(tmp_path / "other", state="interrupted")))
@@ -266,7 +266,7 @@ def test_runs_of_several_seeds_have_a_mean_with_an_interval(tmp_path, page):  # 
     head, *rows = found.tables[0]
     assert head[:3] == ["settings", "runs", "L1, test"] and head[-2:] == ["time, mean", "images/s, mean"]
     # 0.2 ± 4.3027 · 0.1 / √3, of which nothing is below 0
-    assert rows[0][:3] == ["lr 0.1", "3", "0.20 to 0.4484"] and rows[0][-2:] == ["2:00", "12.2"]
+    assert rows[0][:3] == ["lr 0.1", "3", "0.20.00 to 0.45"] and rows[0][-2:] == ["2:00", "12.2"]
     assert rows[1][:3] == ["lr 0.2", "1", "0.4"] and "20all equal" in rows[0]
     assert "L1, test, the mean of lr 0.1" in found.text and "95 % interval: 0 to 0.4484" in found.text
     assert seeds.interval([0.1, 0.2, 0.3]) == pytest.approx((0.2 - 0.24841, 0.2 + 0.24841), abs=1e-4)

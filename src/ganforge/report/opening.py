@@ -1,5 +1,6 @@
 """What the page of a run begins with: the number that counts, what lies beside it, and what was run."""
 
+import math
 from typing import Any
 
 from ganforge.files.untrusted import shortened
@@ -31,7 +32,7 @@ def number(run: Run) -> dict[str, Any] | None:
         "key": key,
         "title": shortened(measures.title(key)),
         "value": said(value),
-        "interval": f"{said(ends[0])} to {said(ends[1])}" if ends else None,
+        "interval": between(*ends) if ends else None,
         "without": None
         if ends
         else _NO_INTERVAL
@@ -50,6 +51,14 @@ def said(value: float) -> str:
     if "e" in text and 1e3 <= abs(value) < 1e6:
         text = f"{value:,.0f}"
     return f"{value:.6f}".rstrip("0") if text == "1" and value != 1 else text
+
+
+def between(low: float, high: float) -> str:
+    """An interval with as many decimals at either end as tell its width in two digits."""
+    if not (high - low > 1e-6 and max(abs(low), abs(high)) < 1e6):
+        return f"{said(low)} to {said(high)}"
+    decimals = max(0, 1 - math.floor(math.log10(high - low)))
+    return f"{low:,.{decimals}f} to {high:,.{decimals}f}"
 
 
 def descriptions(run: Run, start: str) -> list[dict[str, Any]]:

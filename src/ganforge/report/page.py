@@ -10,7 +10,7 @@ import ganforge
 from ganforge.errors import require
 from ganforge.files.folders import make_writable, replace
 from ganforge.files.untrusted import printable
-from ganforge.report import content, side, sweep
+from ganforge.report import content, side, sweep, words
 from ganforge.runs.folder import STATES, Run, find, is_run, read
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -90,7 +90,7 @@ def render(template: str, **shown: Any) -> str:
         trim_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"printable": printable, "aligned": content.aligned}
+    environment.filters |= {"printable": printable, "aligned": content.aligned, "whole": words.whole}
     environment.globals["states"] = STATES
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment.get_template(template).render(

@@ -83,7 +83,7 @@ def _cell(values: Sequence[Any], limits: tuple[float, float]) -> dict[str, Any]:
     ends = interval(numbers)
     ends = ends and (max(ends[0], limits[0]), min(ends[1], limits[1]))
     equal = len(numbers) > 1 and min(numbers) == max(numbers)  # which says little of other seeds
-    between = f"{opening.said(ends[0])} to {opening.said(ends[1])}" if ends else None
+    between = opening.between(*ends) if ends else None
     return {
         "mean": opening.said(statistics.fmean(numbers)) if numbers else None,
         "interval": "all equal" if equal else between,

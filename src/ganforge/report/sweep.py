@@ -52,7 +52,7 @@ def of_sweep(found: Sequence[Run], draw: side.Draw | None = None) -> dict[str, A
         "opening": _opening(best, seen),
         "best": pictures.best(best),
         "lead": " ".join(lead),
-        "common": " ".join(override for override in ranked[0].overrides if override in in_all),
+        "common": [override for override in ranked[0].overrides if override in in_all],
         "sections": {name: title for name, title in TITLES.items() if shown[name]},
     }
 

@@ -8,6 +8,12 @@
   // Plotly reads some tags in texts.
   const text = (s) => s.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
+  // The end of a name, in which runs of a sweep differ, as long as a line of a legend is.
+  const named = (name, place) => {
+    const most = Math.max(16, Math.floor(place.clientWidth / 6.5) - 8);
+    return text(name.length > most ? `…${name.slice(1 - most)}` : name);
+  };
+
   function scale() {
     return [[0, style("--worst")], [0.5, style("--middle")], [1, style("--best")]];
   }
@@ -48,7 +54,7 @@
     const traces = shown.lines.flatMap((line, i) => {
       const trace = {
         type: "scatter",
-        name: text(line.name),
+        name: named(line.name, place),
         x: line.x,
         y: line.y,
         mode: line.x.length > 40 ? "lines" : line.x.length > 1 ? "lines+markers" : "markers",
@@ -102,7 +108,7 @@
     const last = shown.axes.length - 1;
     const line = style("--line");
     const room = 20 + 6.5 * Math.max(...shown.axes[0].ticks.map((tick) => tick[1].length), 8);
-    place.style.minWidth = `${130 * last + room + 60}px`;
+    place.style.minWidth = `${110 * last + room + 60}px`;
     place.style.height = "380px";
     const all = (i) => shown.axes.map((axis) => `${text(axis.label)} = ${text(axis.texts[i])}`).join("<br>");
     const traces = shown.names.map((name, i) => ({
@@ -121,18 +127,22 @@
       const cut = key.lastIndexOf(".") + 1;
       return cut ? `<span style="font-size:10px">${text(key.slice(0, cut))}</span><br>${text(key.slice(cut))}` : text(key);
     };
+    // Of many axes every other label is higher, so that they do not meet.
+    const apart = (printed() ? place.parentNode : place).clientWidth / Math.max(1, last);
+    const widest = 6.5 * Math.max(...shown.axes.flatMap((axis) => axis.label.split(/(?<=.*)[.](?=[^.]*$)/)).map((part) => part.length));
+    const higher = (at) => (at % 2 && apart < widest ? 0.1 : 0);
     const annotations = shown.axes.flatMap((axis, at) => [
-      { x: at, y: 1.08, yanchor: "bottom", text: label(axis.label), showarrow: false, font: { color: style("--ink") } },
+      { x: at, y: 1.08 + higher(at), yanchor: "bottom", text: label(axis.label), showarrow: false, font: { color: style("--ink") } },
       ...axis.ticks.map(([y, tick]) => ({
         x: at, y, xanchor: at < last ? "right" : "left", xshift: at < last ? -6 : 6, text: text(tick), showarrow: false, font: { size: 11 },
-        bgcolor: style("--veil"), borderpad: 1,
+        bgcolor: style("--paper"), borderpad: 1,
       })),
     ]);
     return [traces, {
       ...common(),
       margin: { l: room, r: 60, t: 10, b: 10 },
       xaxis: { visible: false, range: [-0.001, last + 0.001], fixedrange: true },
-      yaxis: { visible: false, range: [-0.06, 1.27], fixedrange: true },
+      yaxis: { visible: false, range: [-0.06, 1.3], fixedrange: true },
       hovermode: "closest",
       dragmode: false,
       annotations,
