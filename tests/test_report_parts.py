@@ -268,7 +268,7 @@ def test_runs_of_several_seeds_have_a_mean_with_an_interval(tmp_path, page):  # 
     # 0.2 ± 4.3027 · 0.1 / √3, of which nothing is below 0
     assert rows[0][:3] == ["lr 0.1", "3", "0.20.00 to 0.45"] and rows[0][-2:] == ["2:00", "12.2"]
     assert rows[1][:3] == ["lr 0.2", "1", "0.4"] and "20all equal" in rows[0]
-    assert "L1, test, the mean of lr 0.1" in found.text and "95 % interval: 0 to 0.4484" in found.text
+    assert "L1, test, the mean of lr 0.1" in found.text and "95 % interval: 0.00 to 0.45" in found.text
     assert seeds.interval([0.1, 0.2, 0.3]) == pytest.approx((0.2 - 0.24841, 0.2 + 0.24841), abs=1e-4)
     assert seeds.interval([1.0]) is None
     cost = found.figures["Cost: val/l1 (lower is better) over the time of each run"][0]

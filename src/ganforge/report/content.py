@@ -101,7 +101,8 @@ def _remarks(run: Run) -> list[tuple[str, str]]:
         said.append(("warning", f"Missing in the run's folder: {', '.join(missing)}"))
     for name, content in ((".hydra/config.yaml", run.config), ("results.json", run.results)):
         if untrusted.is_file(run.folder, name) and not content:
-            said.append(("warning", f"{name} cannot be read."))
+            most = f"more than {untrusted.MOST_BYTES:,} bytes or {untrusted.MOST_VALUES:,} values"
+            said.append(("warning", f"{name} cannot be read: it is broken, empty, or has {most}."))
     return said
 
 

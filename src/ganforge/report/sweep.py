@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ganforge.files.untrusted import shortened
 from ganforge.report import content, figures, measures, opening, pictures, seeds, side
 from ganforge.runs import compare
 from ganforge.runs.folder import STATES, Run, clock, is_number, plain
 
+LONGEST_ERROR = 300  # characters, below a ranking
 MOST_COLUMNS = 50  # of settings, in a ranking
 TITLES = {
     "seeds": "Over the seeds",
@@ -98,8 +100,21 @@ def _ranking(ranked: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
         "score": monitors.copy().pop() if len(monitors) == 1 else "score",
         "settings": [(key, *key.rpartition(".")[::2]) for key in keys],
         "rows": rows,
-        "errors": [f"{place}, {run.name}: {run.error}" for place, run in enumerate(ranked, 1) if run.error],
+        "errors": _errors(ranked),
     }
+
+
+def _errors(ranked: Sequence[Run]) -> list[str]:
+    """How each error begins, and which runs ended with it; the whole of it stands on the page of each run."""
+    places: dict[str, list[str]] = {}
+    for place, run in enumerate(ranked, 1):
+        if run.error:
+            places.setdefault(shortened(run.error, LONGEST_ERROR), []).append(f"{place}, {run.name}")
+    return [f"{runs[0]}{_others(len(runs) - 1)}: {said}" for said, runs in places.items()]
+
+
+def _others(count: int) -> str:
+    return f" and {count} other{'s' if count > 1 else ''}" if count else ""
 
 
 def _comparison(ranked: Sequence[Run], keys: Sequence[str]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from ganforge.files.untrusted import printable
 SHORT = 12  # characters of a name that is not broken at all
 MOST = 30  # characters of a part; a longer one is broken where the line ends
 _HAS_PARTS = re.compile(r"[-_./=]")
+_ENDS = re.compile(r"(?<=_)(?!_)")  # within a part that is too long
 # Behind __, /, = and commas, and behind the dots of a setting, but not in a number.
 _PLACES = re.compile(r"(?<=__)(?!_)|(?<=[/=,])|(?<=[A-Za-z_]\.)(?=[A-Za-z_])")
 
@@ -22,7 +23,8 @@ def whole(text: Any) -> Any:
     def word(found: re.Match) -> str:
         if not _HAS_PARTS.search(found[0]):
             return str(escape(found[0]))
-        parts = [found[0]] if len(found[0]) <= SHORT else [part for part in _PLACES.split(found[0]) if part]
+        parts = [found[0]] if len(found[0]) <= SHORT else _PLACES.split(found[0])
+        parts = [end for part in parts for end in ([part] if len(part) <= MOST else _ENDS.split(part)) if end]
         kept = (f'<span class="whole">{escape(part)}</span>' if len(part) <= MOST else escape(part) for part in parts)
         return "<wbr>".join(map(str, kept))
 

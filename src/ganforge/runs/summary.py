@@ -20,6 +20,7 @@ LARGER = re.compile(
 )
 SMALLER = re.compile(r"(\w+_difference|\w*l1|mae|rmse|[fk]i?d|swd|duplicates|perceptual|reconstruction|\w+_px)(/|$)")
 FRECHET = re.compile(r"(fid|fd)(/|$)")  # biased by the number of pictures, which is therefore said
+_LARGEST = 1e9  # that is written out
 INTERVALS = "in brackets 95 % intervals"
 # Names of results that are not of a test set.
 NOT_TESTS = {"val", "final", "best", "baseline", "train", "lr", "floor", "ceiling"}
@@ -251,7 +252,11 @@ def _cell(results: dict[str, Any], key: str) -> str:
     if results.get(key) is None:
         return ""
     ends = bounds.of(results, key)
-    return f"{results[key]:.4f}" + (f" [{ends[0]:.4f}, {ends[1]:.4f}]" if ends else "")
+    return _digits(results[key]) + (f" [{_digits(ends[0])}, {_digits(ends[1])}]" if ends else "")
+
+
+def _digits(number: float) -> str:
+    return f"{number:.4f}" if abs(number) < _LARGEST else f"{number:.4g}"
 
 
 def _bands(results: dict[str, Any]) -> Numbers:
