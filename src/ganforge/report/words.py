@@ -21,9 +21,10 @@ def whole(text: Any) -> Any:
     from markupsafe import Markup, escape
 
     def word(found: re.Match) -> str:
-        if not _HAS_PARTS.search(found[0]):
+        short = len(found[0]) <= SHORT
+        if not _HAS_PARTS.search(found[0]) or (short and "-" not in found[0]):
             return str(escape(found[0]))
-        parts = [found[0]] if len(found[0]) <= SHORT else _PLACES.split(found[0])
+        parts = [found[0]] if short else _PLACES.split(found[0])
         parts = [end for part in parts for end in ([part] if len(part) <= MOST else _ENDS.split(part)) if end]
         kept = (f'<span class="whole">{escape(part)}</span>' if len(part) <= MOST else escape(part) for part in parts)
         return "<wbr>".join(map(str, kept))
