@@ -124,7 +124,7 @@ def notes(results: dict[str, Any], test_names: list[str]) -> list[str]:
         if test_names and said.get("memorized/picture") and name.startswith(test_names[0]):
             sentences.append(f"beside their nearest training pictures: {said['memorized/picture']}")
     if has_intervals(results, test_names) and not any(INTERVALS in sentence for sentence in sentences):
-        sentences.append(f"{INTERVALS}, over the test pictures")
+        sentences.append(f"{INTERVALS}, over the pictures of the test")
     return sentences
 
 
@@ -249,7 +249,7 @@ def _beside(key: str, extractors: dict[str, str]) -> str:
 
 
 def _cell(results: dict[str, Any], key: str) -> str:
-    if results.get(key) is None:
+    if results.get(key) is None or results[key] != results[key]:
         return ""
     ends = bounds.of(results, key)
     return _digits(results[key]) + (f" [{_digits(ends[0])}, {_digits(ends[1])}]" if ends else "")

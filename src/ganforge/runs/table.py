@@ -100,7 +100,7 @@ def _between(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], console: Any, **looks: Any) -> Any:
-    """A rich table of names and numbers; where it would be too wide, intervals stand below their numbers.
+    """A rich table of names and numbers; where it would be too wide, intervals and remarks stand below numbers.
 
     heads: of the columns after that of the names, which are broken between their parts alone. looks: title, and
     strong, the number of a row that stands out.
@@ -121,7 +121,7 @@ def fitted(heads: Sequence[str], rows: Sequence[Sequence[str]], console: Any, **
 
     shown, much = of(rows)
     if much > 0:
-        rows = [[row[0], *(re.sub(r" +(?=\[|\d+ %)", "\n", number) for number in row[1:])] for row in rows]
+        rows = [[row[0], *(re.sub(r" +(?=[\[(]|\d+ %)", "\n", number) for number in row[1:])] for row in rows]
         shown, much = of(rows)
     if much > 0:
         most = max(LONGEST_NAME, max(len(row[0]) for row in rows) - much)
