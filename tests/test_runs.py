@@ -73,12 +73,13 @@ def test_translations_are_shown_between_their_floor_and_their_ceiling(tmp_path, 
         line.split()[2:] for line in printed.splitlines()
     ]
     assert lines["a"] == ["finished", "0.3", "0.5", "0.25", "0.1", "1:01:05"]
-    assert lines["b"] == ["interrupted", "0.3", "0.5", "1:01:05"] and lines["c"] == ["finished", "0.4", "1:01:05"]
+    assert lines["b"] == ["interrupted", "0.3", "0.5", "1:01:05"]
+    assert lines["c"] == ["finished", "0.4", "0.2", "1:01:05"]
     narrow = table(find(tmp_path), width=50)  # has no room for them
     assert [column.header.plain for column in narrow.columns][3:] == ["val/l1", "images", "time"]
     rows = list(csv.DictReader(io.StringIO(as_csv(find(tmp_path)))))
     assert [(row["floor"], row["test"], row["ceiling"]) for row in rows] == [
-        ("0.5", "0.25", "0.1"), ("0.5", "", ""), ("", "", "")
+        ("0.5", "0.25", "0.1"), ("0.5", "", ""), ("", "0.2", "")
     ]  # fmt: skip
     intervals = {"test/l1/low": 0.2, "test/l1/high": 0.3}
     (tmp_path / "a/results.json").write_text(json.dumps(results | intervals))
@@ -86,6 +87,7 @@ def test_translations_are_shown_between_their_floor_and_their_ceiling(tmp_path, 
         test = table(find(tmp_path), width=width).columns[5]
         assert (test.header.plain, next(cell.plain for cell in test.cells)) == ("test", shown)
     write(tmp_path / "plain" / "d", results={"test/l1": 0.25}, state="finished", score=0.3)
+    assert ",test" in as_csv(find(tmp_path / "plain"))
     assert "floor" not in as_csv(find(tmp_path / "plain")) and "floor" not in as_json(find(tmp_path / "plain"))
 
 

@@ -92,8 +92,8 @@ def _named(name: str, folder: str | Path) -> Run:
 
 
 def columns(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row a run: name, state, score, monitor, images, duration in seconds, of translations the compared number on the
-    test set (floor, test, ceiling), and the settings that differ.
+    """A row a run: name, state, score, monitor, images, duration in seconds, the compared number on the test set (of
+    translations also its floor and ceiling), and the settings that differ.
     """
     names, keys = ("name", "state", "score", "monitor", "images", "duration"), differing(runs)
     rows = [(run, run.settings) for run in runs]

@@ -63,11 +63,11 @@ class Run:
 
     @property
     def between(self) -> dict[str, float]:
-        """Of a translation what its compared number is on the test set: "floor", "test", "ceiling", where these are."""
+        """What the compared number is on the test set; of a translation "floor", "test", "ceiling", where these are."""
         number = (self.monitor or "").removeprefix("val/")
         found = {title: self.results.get(f"{title}/{number}") for title in BETWEEN}
         known = {title: float(value) for title, value in found.items() if is_number(value)}
-        return known if "floor" in known else {}
+        return known if "floor" in known else {title: value for title, value in known.items() if title == "test"}
 
     @property
     def error(self) -> str | None:

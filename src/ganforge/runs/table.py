@@ -86,7 +86,7 @@ def print_table(runs: Sequence[Run], console: Any) -> None:
 
 
 def _between(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Of translations the compared number on the test set, between its floor and its ceiling."""
+    """The compared number on the test set with its interval, of translations between its floor and its ceiling."""
     found = [run.between for run in runs]
     titles = [title for title in BETWEEN if any(title in own for own in found)]
     columns = {title: [f"{own[title]:.4g}" if title in own else "" for own in found] for title in titles}
