@@ -207,11 +207,11 @@ def _intervals(
     """95 % intervals of the numbers of n networks from sums of their `_moments`.
 
     bond_f1 = 2 R / (2 R + W), a ratio of sums over independent networks: estimate ± 1.96 standard errors by the delta
-    method; none where no bond is wrong, whose spread is not known. network_exact: Wilson's.
+    method; none where no bond is wrong, or none right, whose spread is not known. network_exact: Wilson's.
     """
     found = {"network_exact": intervals.of_share(exact / n, int(n))}
     whole = 2 * right + wrong
-    if n < 2 or wrong == 0:
+    if n < 2 or wrong == 0 or right == 0:
         return found
     # By R and W: how much the F1 changes with each.
     by_right, by_wrong = 2 * wrong / whole**2, -2 * right / whole**2

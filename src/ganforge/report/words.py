@@ -6,7 +6,7 @@ from typing import Any
 from ganforge.files.untrusted import printable
 
 SHORT = 12  # characters of a name that is not broken at all
-MOST = 30  # characters of a part; a longer one is broken where the line ends
+MOST = 20  # characters of a part; a longer one is broken where the line ends
 _HAS_PARTS = re.compile(r"[-_./=]")
 _ENDS = re.compile(r"(?<=_)(?!_)")  # within a part that is too long
 # Behind __, /, = and commas, and behind the dots of a setting, but not in a number.
