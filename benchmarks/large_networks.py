@@ -5,7 +5,9 @@ networks of the same kind. Both are given as lists of sites, as to `ganforge pre
 """
 
 import argparse
+import json
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -25,12 +27,14 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=7, help="a side of a small network (default %(default)s)")
     parser.add_argument("--disorder", type=float, nargs="+", default=[0.05, 0.1], help="standard deviations, in bonds")
     parser.add_argument("--seed", type=int, default=1, help="of the disorder (default %(default)s)")
+    parser.add_argument("--output", help="JSON file for the numbers, as `ganforge record` takes them")
     options = parser.parse_args()
     generator = load_generator(options.run)
     translator = Translator(generator)
     look = redrawn.look_of(translator)
     lattices = sorted(set(rebuild_data(generator).distribution.lattices), key=list(LATTICES).index)
 
+    found: dict[str, dict] = {}
     print("| lattice | disorder | sites | in windows | small | difference | seconds a network |")
     print("|---|---|---|---|---|---|---|")
     for lattice in lattices:
@@ -49,6 +53,10 @@ def main() -> None:
                 f"{seconds:.1f} |",
                 flush=True,
             )
+            kind = {"large_f1": large, "small_f1": small, "difference": large - small, "seconds": seconds}
+            found.setdefault(lattice, {})[f"disorder_{std:g}"] = kind
+    if options.output:
+        Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
 
 
 def f1(translator: Translator, look: redrawn.Look, true: list[Network]) -> float:

@@ -1,6 +1,7 @@
 """The ledger of results: what `ganforge record` writes of a run, and the tables that come from it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -100,6 +101,24 @@ def test_runs_of_several_seeds_are_one_entry_with_mean_and_range(project, capsys
     assert main(["record", str(other), "--name", "main", "--anew"]) == 0
     (run,) = ledger.read("docs/results.yaml")["main"]["runs"]
     assert run["command"] == "python train.py model=gan"
+
+
+def test_numbers_of_a_script_are_an_entry_with_the_command_that_measured_them(project, capsys):
+    Path("seams.json").write_text(json.dumps({"unet": {"ratio": 0.7912345678, "tiles": 16}}))
+    assert main(["record", "seams.json"]) == 1
+    assert "seams.json: add --command with the line that measured" in capsys.readouterr().err
+    assert main(["record", "seams.json", "--command", "python benchmarks/seams.py /home/me/run"]) == 1
+    assert "looks like a path of this machine" in capsys.readouterr().err
+    assert main(["record", "seams.json", "--command", "python benchmarks/seams.py RUN"]) == 0
+    (run,) = ledger.read("docs/results.yaml")["seams"]["runs"]
+    assert run["numbers"] == {"unet/ratio": 0.791235, "unet/tiles": 16}
+    assert run["command"] == "python benchmarks/seams.py RUN" and {"commit", "machine", "date"} <= set(run)
+    for content in ("[1, 2]", "{}", '{"a": "b"}', '{"a": NaN}', '{"a|b": 1}', "{"):
+        Path("seams.json").write_text(content)
+        assert main(["record", "seams.json", "--command", "python x.py"]) == 1
+        assert "give a JSON file of numbers by name" in capsys.readouterr().err
+    assert main(["record", str(write_run(project / "run")), "--command", "python x.py"]) == 1
+    assert "runs and studies know their own" in capsys.readouterr().err
 
 
 def test_check_names_the_file_and_line_that_differ(project, capsys):

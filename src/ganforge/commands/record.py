@@ -21,6 +21,7 @@ def record(
     name: str | None = None,
     patterns: Sequence[str] = (),
     note: str | None = None,
+    typed: str | None = None,
     anew: bool = False,
     render: bool = False,
     check: bool = False,
@@ -28,14 +29,15 @@ def record(
     """Write runs and studies into the ledger `file`; render: then the tables of its pages; check: that these agree.
 
     The pages are README.md beside the ledger's folder and all .md in it. patterns: of the numbers that are kept; see
-    `ganforge.runs.ledger`. Raises UserError for runs without results, and where a page or the ledger is not as it
-    should be: one sentence with the file and line.
+    `ganforge.runs.ledger`. typed: the command that measured the numbers of a JSON file, given in place of a folder.
+    Raises UserError for runs without results, and where a page or the ledger is not as it should be: one sentence with the
+    file and line.
     """
     file = Path(file)
     require(bool(folders) or render or check, "give a RUN to record, --render or --check")
     entries = ledger.read(file)
     for number, folder in enumerate(folders):
-        entry, said = _said(folder, patterns, note)
+        entry, said = _said(folder, patterns, note, typed)
         entry = name or entry
         how = ledger.add(entries, entry, said, anew=anew and number == 0)
         commit = f"commit {said['commit']}, {len(said['numbers'])} numbers"
@@ -50,8 +52,13 @@ def record(
         _check(entries, file)
 
 
-def _said(folder: str | Path, patterns: Sequence[str], note: str | None) -> tuple[str, dict[str, Any]]:
-    """The name of an entry where none is given, and what the ledger says of a run or a study."""
+def _said(
+    folder: str | Path, patterns: Sequence[str], note: str | None, typed: str | None
+) -> tuple[str, dict[str, Any]]:
+    """The name of an entry where none is given, and what the ledger says of a run, a study or a script's numbers."""
+    if Path(folder).is_file():
+        return Path(folder).stem, ledger.of_script(folder, typed, note)
+    require(typed is None, f"--command {typed!r}: is of a script's numbers; runs and studies know their own")
     if recorded.is_study(folder):
         return "study_augmentation", recorded.of_study(folder, patterns, note)
     require(run_folder.is_run(folder), f"{folder}: no run there; give the folder of a run or of a study")

@@ -19,7 +19,7 @@ from ganforge.errors import UserError, require
 from ganforge.files import untrusted
 from ganforge.files.folders import replace
 from ganforge.files.untrusted import printable
-from ganforge.runs import bounds, machine, summary
+from ganforge.runs import bounds, git, machine, summary
 from ganforge.runs.folder import Run, is_number
 
 HEAD = """\
@@ -92,6 +92,42 @@ def of_run(run: Run, patterns: Sequence[str] = (), note: str | None = None) -> d
     }
     refuse_paths(found)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def of_script(file: str | Path, typed: str | None, note: str | None = None) -> dict[str, Any]:
+    """What the ledger says of numbers that a script measured: a JSON file of these by name, nested ones by a/b.
+
+    typed: the command that measured them, here and now: the commit, machine and date are those of this moment. Raises
+    UserError for a file that holds anything else.
+    """
+    file = Path(file)
+    require(
+        bool(typed),
+        f"{file}: add --command with the line that measured these numbers, such as 'python benchmarks/seams.py RUN'",
+    )
+    measured = flat(untrusted.read_json(file.parent, file.name))
+    whole = bool(measured) and all(is_number(value) and _KEY.fullmatch(key) for key, value in measured.items())
+    require(whole, f'{file}: give a JSON file of numbers by name, such as {{"square": {{"f1": 0.9}}}}')
+    found = {
+        "command": printable(typed).replace("`", "'"),
+        "commit": git.commit(),
+        "machine": machine.here(),
+        "date": datetime.now().date().isoformat(),
+        "note": note,
+        "numbers": {key: rounded(value) for key, value in measured.items()},
+    }
+    refuse_paths(found)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def flat(values: Any, above: str = "") -> dict[str, Any]:
+    """Nested values by a/b; empty for what is no dictionary of them."""
+    if not isinstance(values, dict):
+        return {}
+    found = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}/") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
 
 
 def numbers(results: dict[str, Any], names: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, float]:

@@ -20,6 +20,12 @@ def processor() -> dict[str, str | int]:
     return {"cpu": name, "cores": len(allowed(0)) if allowed else os.cpu_count() or 1}
 
 
+def here() -> str:
+    """This machine, in words."""
+    known = processor()
+    return printable(f"{known['cores']} cores, {known['cpu']}")
+
+
 def of_run(run: Run) -> str | None:
     """In words; None where neither the run says it nor this machine is the one that trained it."""
     known = {key: run.results[key] for key in ("cpu", "cores") if key in run.results}
