@@ -30,8 +30,8 @@ def record(
 
     The pages are README.md beside the ledger's folder and all .md in it. patterns: of the numbers that are kept; see
     `ganforge.runs.ledger`. typed: the command that measured the numbers of a JSON file, given in place of a folder.
-    Raises UserError for runs without results, and where a page or the ledger is not as it should be: one sentence with the
-    file and line.
+    Raises UserError for runs without results, and where a page or the ledger is not as it should be: one sentence with
+    the file and line.
     """
     file = Path(file)
     require(bool(folders) or render or check, "give a RUN to record, --render or --check")
