@@ -27,7 +27,7 @@ from ganforge.studies.split import Pool, pool
 from ganforge.studies.statistics import LEAST_SEEDS, LEVEL
 
 _EXAMPLES = 8  # pictures of a class
-_BATCH = 32  # of a GAN, unless told otherwise or where there are fewer pictures
+_BATCH = 16  # of a GAN, unless told otherwise or where there are fewer pictures
 
 
 class Study:
