@@ -330,6 +330,50 @@ def test_all_runs_have_their_model_best_number_and_a_picture(lattices, models):
     assert "Translate pictures" in said(found, "header") and found.radio[0].options == ["Use the model", "All runs"]
 
 
+WITHOUT_PYTORCH = """
+import os, sys, threading
+
+class Refused:
+    def find_spec(self, name, *_):
+        if name == "torch" and not threading.current_thread().name.startswith("model"):
+            raise ImportError(f"PyTorch is imported by {threading.current_thread().name}")
+
+sys.meta_path.insert(0, Refused())
+from streamlit.testing.v1 import AppTest
+
+COLOURS = {"page": "Use the model", "run": "best.ckpt"}
+
+def script(paths):
+    from ganforge.app import pages
+    pages.show(paths, True)
+
+for asked in ({}, {"page": "Look at the run"}, {"page": "Compare runs"}, {"page": "Use the model"}, COLOURS):
+    found = AppTest.from_function(script, args=(sys.argv[1:],), default_timeout=120)
+    for name, value in asked.items():
+        found.query_params[name] = value
+    found.run()
+    for part in ("Curves", "Over time", "Test pictures", "Settings") if asked.get("page") == "Look at the run" else ():
+        next(one for one in found.get("button_group") if one.label == "Show").set_value(part)
+        found.run()
+    said = [one.value for kind in ("error", "exception") for one in found.get(kind)]
+    print([one.value for one in found.header], len(found.get("file_uploader")), said)
+sys.stdout.flush()
+os._exit(0)  # and not when PyTorch is there
+"""
+
+
+def test_pages_are_there_before_pytorch_is(lattices, models, tmp_path):
+    """It is imported by no thread that draws a page, and pictures can be dropped before it is there."""
+    script = tmp_path / "script.py"  # of which Streamlit reads the source
+    script.write_text(WITHOUT_PYTORCH)
+    command_line = [sys.executable, script, lattices, models("colorize")]
+    told = subprocess.run(command_line, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told == [
+        "['All runs'] 0 []", "['first'] 0 []", "['Compare runs'] 0 []", "['Translate pictures'] 1 []",
+        "['Colour for black and white'] 1 []",
+    ]  # fmt: skip
+
+
 def test_nothing_to_show_and_broken_runs_are_sentences(tmp_path, lattices):
     assert "There is no run yet" in said(page(tmp_path), "info")
     broken = tmp_path / "broken"

@@ -19,9 +19,13 @@ SOURCE = Path(__file__).parents[1] / "src/ganforge"
         ("ganforge.lattice", ["torch", "pytorch_lightning", "hydra"]),
         ("ganforge.runs.preflight", ["torch", "pytorch_lightning", "optuna"]),
         ("ganforge.cli", ["torch", "hydra"]),
+        ("ganforge.app.pages", ["torch", "hydra", "scipy", "pandas"]),
+        ("ganforge.runs.checkpoint", ["torch"]),
     ],
 )
 def test_what_is_asked_for_often_loads_little(module, heavy):
+    if module.startswith("ganforge.app"):
+        pytest.importorskip("streamlit", reason="the extra app is not installed")
     code = f"import sys, {module}; print(*[name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []

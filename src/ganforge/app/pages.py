@@ -11,6 +11,7 @@ from ganforge.commands.app import is_local as is_local_address
 from ganforge.errors import UserError
 from ganforge.runs import folder
 from ganforge.runs.entries import Entry, entries, score_of, told_apart
+from ganforge.runs.opened import is_onnx
 
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")  # headers
 MOST_THUMBNAILS = 100
@@ -40,6 +41,8 @@ def show(paths: Sequence[str], is_local: bool) -> None:
         return
     with shared.errors_said():
         pages[page]()
+    if any(not is_onnx(one.path) for one in known):
+        shared.load_pytorch()
 
 
 def _is_asked_here() -> bool:
@@ -111,7 +114,7 @@ def _pages(entry: Entry, known: Sequence[Entry], is_local: bool) -> dict[str, Ca
 
 def _use(entry: Entry) -> None:
     """What the model is for: to draw, or to translate."""
-    if shared.generator(entry.path).output.fed == "latent":
+    if next(iter(shared.card(entry.path)["outputs"].values()))["fed"] == "latent":
         samples.show(entry)
     else:
         translate.show(entry)

@@ -17,12 +17,11 @@ _IN_TURN = "in turn"
 
 
 def show(entry: Entry) -> None:
-    from ganforge.commands.latent_files import numbers  # with PyTorch
-
-    generator = shared.sampler(entry.path)
+    card = shared.card(entry.path)
+    told = next(iter(card["outputs"].values()))["told"]
     st.header("Draw samples")
     st.caption(shared.escaped(f"With {entry.title}. The same seed gives the same pictures, as ganforge sample does."))
-    names = [str(name) for name in generator.card["class_names"]] if generator.told_label else []
+    names = card.get("class_names", []) if told == "label" else []
     first, second, third, fourth = st.columns(4)
     count = first.number_input("Number", 1, MOST, 16, key="count")
     seed = second.number_input("Seed", 0, 2**31 - 1, 0, key="seed")
@@ -31,6 +30,7 @@ def show(entry: Entry) -> None:
         "Truncation", 0.1, 1.0, 1.0, 0.05, key="truncation", help="Less: more alike and more usual pictures"
     )
     class_name = None if chosen in (None, _IN_TURN) else chosen
+    shared.generator(entry.path)
     model = str(entry.path), shared.stamp(entry.path)
     with shared.errors_said():
         pictures = _drawn(*model, count, seed, class_name, truncation)
@@ -40,6 +40,8 @@ def show(entry: Entry) -> None:
         views.gallery(pictures, [str(number) for number in range(count)])
     st.subheader("Walk between pictures", divider="gray")
     with shared.errors_said():
+        from ganforge.commands.latent_files import numbers  # with PyTorch
+
         text = st.text_input("Numbers of pictures", "0,1,2,3", key="walk")
         walk = numbers(text, "Numbers of pictures")
         frames = _walked(*model, tuple(walk), seed, class_name, truncation)

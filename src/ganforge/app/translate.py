@@ -8,6 +8,7 @@ import streamlit as st
 from ganforge.app import shared, uploads, views
 from ganforge.app.uploads import Result
 from ganforge.errors import UserError
+from ganforge.game.domains import Domains
 from ganforge.pictures import images
 from ganforge.runs.entries import Entry
 
@@ -18,12 +19,12 @@ _EACH = "each of them"
 
 
 def show(entry: Entry) -> None:
-    generator = shared.generator(entry.path)
-    colours = generator.card.get("colour_space") is not None
-    reads_networks = "networks" in generator.card["provides"]
+    card = shared.card(entry.path)
+    colours = card.get("colour_space") is not None
+    reads_networks = "networks" in card["provides"]
     st.header("Colour for black and white" if colours else "Translate pictures")
     st.caption(shared.escaped(f"With {entry.title}. Pictures are not kept on the server."))
-    generator, options, longest = _options(entry, generator, colours, reads_networks)
+    output, options, longest = _options(card, colours, reads_networks)
     suffixes = images.SUFFIXES
     if reads_networks:
         from ganforge.commands import site_lists  # with SciPy
@@ -32,6 +33,9 @@ def show(entry: Entry) -> None:
     kinds = [suffix.removeprefix(".") for suffix in suffixes]
     said = "Drop pictures here, or lists of sites" if reads_networks else "Drop pictures here"
     given = st.file_uploader(said, type=kinds, accept_multiple_files=True, key=f"pictures of {entry.path}")
+    loading = shared.begin(entry.path, output)  # while a picture is being chosen
+    if loading.done():
+        loading.result()  # or what is wrong with it
     if not given or options is None:
         return
     if len(given) > MOST_PICTURES or sum(one.size for one in given) > MOST_BYTES:
@@ -40,7 +44,7 @@ def show(entry: Entry) -> None:
             f"{MOST_BYTES // 2**20} MB together are translated at a time; ganforge predict translates whole folders."
         )
         return
-    results = _translated(entry, generator, given, options, longest)
+    results = _translated(entry, shared.generator(entry.path, output), given, options, longest)
     _downloads(results)
     for place, result in enumerate(results):
         st.subheader(shared.escaped(result.name), divider="gray")
@@ -49,16 +53,16 @@ def show(entry: Entry) -> None:
 
 
 def _options(
-    entry: Entry, generator: Any, colours: bool, reads_networks: bool
-) -> tuple[Any, dict[str, Any] | None, int | None]:
-    """What a visitor can choose of this model; None for options that are not complete."""
+    card: dict[str, Any], colours: bool, reads_networks: bool
+) -> tuple[str | None, dict[str, Any] | None, int | None]:
+    """The output of this model and the options that a visitor chose; None for options that are not complete."""
     options: dict[str, Any] = {}
-    longest = None
-    outputs = list(generator.card["outputs"])
+    longest = output = None
+    outputs = list(card["outputs"])
     if len(outputs) > 1:
-        direction = st.segmented_control("Direction", outputs, default=outputs[0], required=True, key="direction")
-        generator = shared.generator(entry.path, direction)
-    domains = generator.domains
+        output = st.segmented_control("Direction", outputs, default=outputs[0], required=True, key="direction")
+    is_told = card["outputs"][output or outputs[0]]["told"] == "labels"
+    domains = Domains.from_card(card["domains"]) if is_told and card.get("domains") else None
     if domains is not None and domains.one_of_many:
         chosen = st.selectbox("Translate to", [*domains.names, _EACH], key="to")
         options["to"] = "all" if chosen == _EACH else chosen
@@ -68,7 +72,7 @@ def _options(
         unwanted = right.multiselect("Not to have", [name for name in domains.names if name not in wanted], key="not")
         if not wanted and not unwanted:
             st.info("Choose what the pictures are to have, or not to have.")
-            return generator, None, None
+            return output, None, None
         options["settings"] = tuple([*(f"{name}=1" for name in wanted), *(f"{name}=0" for name in unwanted)])
     if colours:
         size = st.segmented_control("Longer side, at most", list(_SIZES), default="As it is", required=True, key="size")
@@ -81,7 +85,7 @@ def _options(
                 options["as_drawn"] = True
         elif st.checkbox("Whole pictures at their own size, not at the size of the training", key="full size"):
             options["full_size"] = True
-    return generator, options, longest
+    return output, options, longest
 
 
 def _translated(

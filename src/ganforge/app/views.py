@@ -22,10 +22,10 @@ def seen(path: Path, band: str | None = None, *, grey: bool = False) -> np.ndarr
     Bands of other types than bytes are stretched between their 2nd and 98th percentile. grey: without its colours, as
     a model sees it that gives pictures new ones.
     """
-    from ganforge.data.looks import shown
-
     if rasters.header(path).is_ordinary:
         return reduced(np.repeat(images.read(path, 1), 3, axis=2) if grey else images.read(path, 3))
+    from ganforge.data.looks import shown  # with SciPy
+
     raster = rasters.read(path, bands=None if band is None else [band])
     return reduced(shown(raster.values, raster.valid, raster.bands))
 

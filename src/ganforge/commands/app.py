@@ -19,7 +19,6 @@ from ganforge.runs import entries, hub_folder
 
 PAGE = Path(ganforge.__file__).parent / "app" / "main.py"
 LARGEST_UPLOAD = 400  # MB
-_SECONDS = 2  # that the server has to itself to start
 FORMATS = (".ckpt", ".onnx", ".safetensors")  # that hold no code
 
 
@@ -119,9 +118,10 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _load() -> None:
-    """PyTorch, which takes seconds, is there when the first visitor needs it."""
-    import ganforge.commands.predict
-    import ganforge.runs.generators  # noqa: F401
+    """The page's own code is there when the first visitor comes; and pandas, which makes Streamlit's tables."""
+    import pandas  # noqa: F401
+
+    import ganforge.app.pages  # noqa: F401
 
 
 def _serve(paths: list[str], host: str, port: int) -> None:
@@ -140,9 +140,7 @@ def _serve(paths: list[str], host: str, port: int) -> None:
         "logger.hideWelcomeMessage": True,  # to say it, Streamlit asks a server for this machine's address
     }
     given = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
-    loading = threading.Timer(_SECONDS, _load)
-    loading.daemon = True
-    loading.start()
+    threading.Thread(target=_load, daemon=True).start()
     page = json.dumps({"paths": paths, "is_local": is_local(host)})
     try:
         cli.main(["run", str(PAGE), *given, "--", page], prog_name="ganforge app", standalone_mode=False)

@@ -4,12 +4,10 @@ Nothing in a file is run, and a file cannot ask for more memory than it is large
 """
 
 import pickle
-import pickletools
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +15,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from ganforge.errors import UserError, require
+from ganforge.files.archives import Refused, check, said_of
 from ganforge.files.finite import LARGEST_WEIGHT, listed, not_finite
 from ganforge.files.folders import open_file
 from ganforge.files.untrusted import first_line
-
-# What a file may name. `torch.load` knows more, such as bytearray, which takes as much memory as it is told.
-_NAMES = re.compile(
-    r"collections (OrderedDict|Counter)|__builtin__ (set|complex)|torch\._utils _rebuild_(tensor_v2|parameter)"
-    r"|torch (Size|device|\w+Storage|(b?float|u?int|complex|bool)\d*)"
-)
-_MOST_DESCRIBED = 2**26  # bytes of the description of all tensors; theirs is read apart
-_MOST_ENTRIES = 10**6
 
 
 def read(path: Path, said: str, *, legacy: bool = False) -> Any:
@@ -40,44 +31,14 @@ def read(path: Path, said: str, *, legacy: bool = False) -> Any:
     try:
         with open_file(path) as file:
             if not legacy or zipfile.is_zipfile(file):
-                _check_archive(file)
+                check(file)
             file.seek(0)
             contents = torch.load(file, map_location="cpu", weights_only=True)
             for tensor in _tensors(contents):
                 _check_tensor(tensor)
-    except (pickle.UnpicklingError, _Refused) as error:
-        raise UserError(
-            f"{said}: holds more than tensors and plain values, or was not written by PyTorch; refused, since loading "
-            f"it could run code or take all memory{f' ({error})' if isinstance(error, _Refused) else ''}"
-        ) from error
     except Exception as error:  # readers of damaged files raise nearly anything
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"{said}: cannot be read, it may be truncated or damaged ({reason})") from error
+        raise said_of(error, said, is_refused=isinstance(error, pickle.UnpicklingError)) from error
     return contents
-
-
-class _Refused(Exception):
-    """A whole file that asks for what no file of tensors needs."""
-
-
-def _check_archive(file: BinaryIO) -> None:
-    """Raise what says why this is no archive as torch writes them: uncompressed, whole, with few names in it."""
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        size = file.seek(0, 2)
-        if len(entries) > _MOST_ENTRIES or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise _Refused("its parts are compressed, as PyTorch never does")
-        if sum(entry.file_size for entry in entries) > size:
-            raise _Refused("its parts are together larger than it is")
-        described = [entry for entry in entries if entry.filename.endswith("data.pkl")]
-        if len(described) != 1 or described[0].file_size > _MOST_DESCRIBED:
-            raise _Refused("PyTorch writes one data.pkl")
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of its part {damaged!r} differs")
-        for operation, argument, _ in pickletools.genops(archive.read(described[0])):
-            if operation.name in ("GLOBAL", "INST", "STACK_GLOBAL") and not _NAMES.fullmatch(str(argument)):
-                raise _Refused(f"it names {str(argument)!r:.100}")
 
 
 def _tensors(contents: Any) -> Iterator[Tensor]:
@@ -95,9 +56,9 @@ def _tensors(contents: Any) -> Iterator[Tensor]:
 
 def _check_tensor(tensor: Tensor) -> None:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-        raise _Refused("a tensor of it has no values of its own")
+        raise Refused("a tensor of it has no values of its own")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise _Refused("a tensor of it is larger than what is stored for it")
+        raise Refused("a tensor of it is larger than what is stored for it")
 
 
 class _Uninitialized(TorchFunctionMode):

@@ -1,12 +1,15 @@
 """How pictures of any bands are shown: as grey or as red, green and blue, with a contrast that stays the same."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ganforge.pictures.normalization import Statistics
 from ganforge.pictures.sides import Side
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Names of red, green and blue: in words, and of the sensors that most files are of.
 _COLOURS = (("red", "green", "blue"), ("r", "g", "b"), ("b4", "b3", "b2"), ("b04", "b03", "b02"))
@@ -21,7 +24,7 @@ class View:
     high: tuple[float, ...]
 
     @staticmethod
-    def of(side: Side, statistics: Statistics) -> "View":
+    def of(side: Side, statistics: Statistics) -> View:
         """The bands named red, green and blue (or B4, B3, B2), else the first three; of fewer the first.
 
         Bytes are shown as they are; of other values black and white are the percentiles of the training pictures.
@@ -29,6 +32,8 @@ class View:
         bands = shown_bands(side.bands)
         if side.dtype == "uint8" and side.normalization.kind == "range":
             return View(bands, (-1.0,) * len(bands), (1.0,) * len(bands))
+        import torch
+
         normalization = side.normalization
         low, high = (
             ((torch.tensor(values, dtype=torch.float64) - torch.from_numpy(normalization.centre))

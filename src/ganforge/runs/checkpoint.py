@@ -1,14 +1,14 @@
-"""A checkpoint says what it is, and loads without running anything that it contains."""
+"""A checkpoint says what it is, and loads without running anything that it contains.
+
+PyTorch is imported where weights are read: what a checkpoint says of itself is known without it.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ganforge.errors import require
-from ganforge.files import tensor_files
-from ganforge.files.finite import listed
+from ganforge.files import archives
 from ganforge.runs import hub_folder
 from ganforge.runs.card import CARD, COUNTERS, LARGEST, check, fits, is_count, is_word_or_number, sides_in
 
@@ -48,9 +48,24 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises UserError for a file that is truncated, is no checkpoint, holds anything that would run code, or was not
     written by ganforge.
     """
+    from ganforge.files import tensor_files
+
     path = find(path)
     is_hub = path.name == hub_folder.WEIGHTS
-    contents = hub_folder.read(path) if is_hub else tensor_files.read(path, str(path))
+    return _checked(hub_folder.read(path) if is_hub else tensor_files.read(path, str(path)), path)
+
+
+def card_of(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, as `load` gives it; its weights are not looked at, and PyTorch is not needed."""
+    path = find(path)
+    is_hub = path.name == hub_folder.WEIGHTS
+    contents = {"ganforge": hub_folder.card(path), "state_dict": {}} if is_hub else (
+        archives.without_tensors(path, str(path))
+    )  # fmt: skip
+    return _checked(contents, path)["ganforge"]
+
+
+def _checked(contents: Any, path: Path) -> dict[str, Any]:
     require(
         isinstance(contents, dict) and isinstance(contents.get("ganforge"), dict) and "state_dict" in contents,
         f"{path}: is a file of another program; ganforge reads the checkpoints that it wrote",
@@ -68,7 +83,9 @@ def _upgrade(card: dict[str, Any], state: Any) -> None:
     if "networks" in card or not isinstance(card.get("generator"), dict):
         return
     generator = card["generator"]
-    averaged = isinstance(state, dict) and any(str(name).startswith("generator_ema.") for name in state)
+    averaged = isinstance(state, dict) and any(
+        isinstance(name, str) and name.startswith("generator_ema.") for name in state
+    )
     translates = "in_channels" in generator
     output = {
         "network": "generator",
@@ -85,11 +102,15 @@ def is_whole(value: Any) -> bool:
 
 
 def is_tensor_or_plain(value: Any) -> bool:
+    from torch import Tensor
+
     return isinstance(value, Tensor) or is_word_or_number(value)
 
 
 def require_finite(bad: list[str], path: Path, remedy: str) -> None:
     """Raise UserError, naming the first of these weights and what to do, where there are any."""
+    from ganforge.files.finite import listed
+
     require(
         not bad,
         f"{path}: its weights are not finite, or too large to compute with ({listed(bad)}): the training had broken "

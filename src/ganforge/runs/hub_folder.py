@@ -22,19 +22,7 @@ def read(weights: Path) -> dict[str, Any]:
 
     The card is not checked here. Raises UserError for files that are damaged or of another program.
     """
-    config = weights.with_name(CONFIG)
-    try:
-        with open_file(config) as file:  # a link, in a folder that the Hub's client downloaded
-            text = file.read(_MOST_CONFIG + 1)
-        require(len(text) <= _MOST_CONFIG, f"{config}: cannot be read, it has more than {_MOST_CONFIG:,} bytes")
-        card = json.loads(text.decode(), parse_constant=_no_number).get("ganforge")
-    except UserError:
-        raise
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
-        raise UserError(
-            f"{config}: cannot be read as JSON ({first_line(error)}); give a folder of ganforge export"
-        ) from (error)
-    require(isinstance(card, dict), f"{config}: is of another program; ganforge opens the folders that it exported")
+    said = card(weights)
     try:
         from safetensors.torch import load_file
     except ImportError as error:
@@ -46,7 +34,25 @@ def read(weights: Path) -> dict[str, Any]:
         state = load_file(weights)
     except Exception as error:  # of damaged files, of any kind
         raise UserError(f"{weights}: cannot be read, it may be truncated or damaged ({first_line(error)})") from error
-    return {"ganforge": card, "state_dict": state}
+    return {"ganforge": said, "state_dict": state}
+
+
+def card(weights: Path) -> dict[str, Any]:
+    """What the folder of these weights says of them, unchecked. Raises UserError as `read`."""
+    config = weights.with_name(CONFIG)
+    try:
+        with open_file(config) as file:  # a link, in a folder that the Hub's client downloaded
+            text = file.read(_MOST_CONFIG + 1)
+        require(len(text) <= _MOST_CONFIG, f"{config}: cannot be read, it has more than {_MOST_CONFIG:,} bytes")
+        said = json.loads(text.decode(), parse_constant=_no_number).get("ganforge")
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise UserError(
+            f"{config}: cannot be read as JSON ({first_line(error)}); give a folder of ganforge export"
+        ) from (error)
+    require(isinstance(said, dict), f"{config}: is of another program; ganforge opens the folders that it exported")
+    return said
 
 
 def _no_number(constant: str) -> None:
