@@ -3,8 +3,8 @@
     python benchmarks/app_start.py [--rounds 3] [--size 128] [--base-channels 64] [--beside FOLDER]
 
 A pix2pix (U-Net) that was trained for one step, in a headless Chromium that is there before. Twice a round the page is
-started: with the folder of runs, where their list is waited for, then a model is chosen, and some seconds later given its
-first picture; and with the run alone, which is given a picture as soon as it takes one. --beside: `src` of another
+started: with a folder of runs, where their list is waited for, then a model is chosen, and given its first picture some
+seconds later; and with one run alone, which is given a picture as soon as it takes one. --beside: `src` of another
 version, which takes turns with this one. Printed are the medians in seconds, their ratios, and the load of the machine.
 """
 
@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
 from predict import checkpoint
 
 HERE = Path(__file__).resolve().parents[1]

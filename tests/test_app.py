@@ -1,5 +1,6 @@
 """ganforge app: every page, and whatever is dropped on it."""
 
+import hashlib
 import importlib.util
 import io
 import json
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import zipfile
@@ -32,8 +34,10 @@ from ganforge.experiment import run
 from ganforge.lattice import Style, draw, patch
 from ganforge.pictures import rasters
 from ganforge.pictures.raster_data import Raster
+from ganforge.runs import from_url
 from ganforge.runs.entries import entries
 from test_export import checkpoint_of
+from test_fetched import Server
 
 LATTICE = [
     *TINY_PIX2PIX, "data.size=32", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3",
@@ -464,6 +468,79 @@ def test_too_many_pictures_are_refused_before_the_work(models, monkeypatch):
     assert "1 pictures of 400 MB together" in said(found, "error") and "translated" not in found.session_state
 
 
+@pytest.fixture
+def server():
+    made = Server({})
+    yield made
+    made.close()
+
+
+def page_of_url(url: str, sha256: str | None, folder) -> AppTest:
+    """The page of a model that is being fetched."""
+    from_url.under_way[url] = from_url.Fetching(url, sha256, folder)
+
+    def script(model):
+        from ganforge.app import pages
+
+        pages.show([], True, model)
+
+    return AppTest.from_function(script, args=(url,), default_timeout=120).run()
+
+
+def until(found: AppTest, is_there) -> AppTest:
+    """The page, drawn again until this is on it, as a browser does twice a second."""
+    begin = time.monotonic()
+    while not is_there(found):
+        assert time.monotonic() - begin < 60, said(found)
+        time.sleep(0.05)
+        found.run()
+    return found
+
+
+def bar(found: AppTest) -> str:
+    return "".join(one.proto.text for one in found.get("progress")).replace("\\", "")
+
+
+def test_a_page_says_how_far_its_model_is_and_then_has_it(server, models, tmp_path):
+    content = models("unet").read_bytes()
+    server.files["/m.ckpt"], server.goes_on = content, threading.Event()
+    digest = hashlib.sha256(content).hexdigest()
+    found = page_of_url(f"{server.address}/m.ckpt", digest, tmp_path)
+    until(found, lambda page: " MB of " in bar(page))
+    half, whole = len(content) // 2 / 1e6, len(content) / 1e6
+    assert bar(found) == f"Fetching m.ckpt: {half:.1f} MB of {whole:.1f} MB"
+    assert found.get("progress")[0].value == 49
+    assert not found.error and not found.info and not found.get("file_uploader")
+    server.goes_on.set()
+    until(found, lambda page: page.get("file_uploader"))
+    assert "Translate pictures" in said(found, "header") and not found.get("progress") and not found.error
+    assert results_of(drop(found, ("a.png", picture())))[0].files == predicted(
+        models("unet"), picture(), "a.png", tmp_path
+    )
+
+
+def test_a_page_says_why_its_model_did_not_come_and_goes_on(server, models, tmp_path):
+    content = models("unet").read_bytes()
+    server.files["/m.ckpt"], server.cut = content, [2000, 0]
+    url = f"{server.address}/m.ckpt?token=secret"
+    server.files["/m.ckpt?token=secret"] = content
+    found = page_of_url(url, hashlib.sha256(content).hexdigest(), tmp_path)
+    until(found, lambda page: page.error)
+    told = said(found, "error")
+    assert "could not be fetched: m.ckpt: the connection ended early" in told and "secret" not in told
+    found.button[0].click().run()
+    until(found, lambda page: page.get("file_uploader"))
+    assert server.asked[-1] == ("/m.ckpt?token=secret", "bytes=2000-") and not found.error
+
+
+def test_what_is_wrong_with_a_url_is_said_before_the_page(server, models, monkeypatch, capsys):
+    import streamlit.web.cli
+
+    monkeypatch.setattr(streamlit.web.cli, "main", lambda *_, **__: time.sleep(0.1))
+    assert cli.main(["app", "--model", f"{server.address}/m.ckpt", "--port", str(free_port())]) == 1
+    assert "no SHA-256 of it stands in" in capsys.readouterr().err
+
+
 def test_only_a_visitor_at_this_machine_may_name_paths(models, lattices):
     found = page(lattices / "first", is_local=False, run="/etc/passwd")
     assert not found.text_input and not found.error
@@ -515,7 +592,7 @@ def test_the_server_is_told_to_stay_at_home(models, monkeypatch):
     command.app([models("unet")], port=port)
     assert {"--server.address=127.0.0.1", f"--server.port={port}", "--browser.gatherUsageStats=false",
             "--server.headless=true"} <= set(given)  # fmt: skip
-    assert json.loads(given[-1]) == {"paths": [str(models("unet"))], "is_local": True}
+    assert json.loads(given[-1]) == {"paths": [str(models("unet"))], "is_local": True, "model": None}
     assert given[1] == str(command.PAGE) and command.PAGE.is_file()
 
 

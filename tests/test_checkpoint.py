@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from ganforge.callbacks import Interrupt, Interrupted
 from ganforge.callbacks.run_checkpoint import RunCheckpoint
 from ganforge.errors import UserError
 from ganforge.experiment import run
+from ganforge.files import tensor_files
 from ganforge.runs import checkpoint, generators
 from ganforge.runs.checkpoint_io import WholeFileCheckpointIO
 from ganforge.systems import nonfinite
@@ -134,8 +136,9 @@ def test_files_that_are_no_checkpoint_of_ours_are_refused(tmp_path, trained, mon
     with zipfile.ZipFile("archive", "w") as archive:
         archive.writestr("readme", "a zip of something else")
     for name in [*files, "bomb", "foreign", "archive"]:
-        with pytest.raises(UserError, match=name):
-            generators.load_generator(name)
+        for opened in (generators.load_generator, checkpoint.card_of):
+            with pytest.raises(UserError, match=name):
+                opened(name)
     assert not Path("exploded").exists()
     with pytest.raises(UserError, match="no such file"):
         generators.load_generator("absent.ckpt")
@@ -218,17 +221,38 @@ def test_a_checkpoint_cannot_take_more_memory_than_it_is_large(tmp_path, trained
     lots = archived(tmp_path / "bytes.ckpt", {**good, described: huge})
     wide = {"ganforge": {}, "state_dict": {"w": torch.zeros(1).expand(10**6, 10**6)}}
     torch.save(wide, tmp_path / "wide.ckpt")
-    for path in (compressed, lots, tmp_path / "wide.ckpt"):
+    far = archived(tmp_path / "memo.ckpt", {**good, described: pickled(b"}", b"r\xff\xff\xff\xff")})  # 4 G entries
+    for path in (compressed, lots, far, tmp_path / "wide.ckpt"):
         with pytest.raises(UserError, match=r"could run code or take all memory"):
             checkpoint.load(path)
+    for path in (compressed, lots, far):
+        with pytest.raises(UserError, match=r"could run code or take all memory"):
+            checkpoint.card_of(path)
     nested = []
     for _ in range(40):
         nested = [nested] * 10  # 10^40 lists
     contents = checkpoint.load(trained)
     for key, value in (("class_names", nested), ("networks", {"a": {"b": nested}}), ("config", {"data": nested})):
         torch.save({**contents, "ganforge": {**contents["ganforge"], key: value}}, tmp_path / "nested.ckpt")
-        with pytest.raises(UserError, match=r"nested\.ckpt: says of itself what ganforge does not write"):
-            checkpoint.load(tmp_path / "nested.ckpt")
+        for read in (checkpoint.load, checkpoint.card_of):
+            with pytest.raises(UserError, match=r"nested\.ckpt: says of itself what ganforge does not write"):
+                read(tmp_path / "nested.ckpt")
+    for own in (contents, checkpoint.load(trained / "checkpoints/last.ckpt")):  # what it says, without its weights
+        torch.save(own, tmp_path / "same.ckpt")
+        assert checkpoint.card_of(tmp_path / "same.ckpt") == own["ganforge"]
+
+
+def test_networks_of_other_threads_are_not_counted():
+    """A page loads a model while a picture of another one is translated."""
+
+    def build() -> torch.nn.Module:
+        other = Thread(target=lambda: [torch.nn.Linear(1, 1) for _ in range(3)])
+        other.start()
+        other.join()
+        return torch.nn.Linear(2, 2)
+
+    weights = torch.nn.Linear(2, 2).state_dict()
+    assert torch.equal(tensor_files.fitted(build, weights, "file").weight, weights["weight"])
 
 
 @pytest.mark.parametrize(

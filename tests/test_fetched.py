@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from ganforge import cli
-from ganforge.commands import app, predict
+from ganforge.commands import predict
 from ganforge.errors import UserError
 from ganforge.files import fetched
+from ganforge.runs import from_url
 from test_export import checkpoint_of
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -26,6 +27,7 @@ class Server:
 
     def __init__(self, files):
         self.files, self.cut, self.asked, self.ranged, self.redirects = files, [], [], True, {}
+        self.goes_on = None  # an Event; the second half is sent when it is set
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +63,11 @@ class Server:
         request.send_header("Content-Length", str(len(content) - begin))
         request.end_headers()
         sent = content[begin:][: self.cut.pop(0) if self.cut else None]
-        request.wfile.write(sent)
+        half = len(sent) // 2 if self.goes_on and len(sent) > 1000 else 0
+        request.wfile.write(sent[:half])
+        if half:
+            self.goes_on.wait(60)
+        request.wfile.write(sent[half:])
 
     def close(self):
         self._server.shutdown()
@@ -185,12 +191,12 @@ def test_a_fetched_model_translates_as_the_file_does(server, tmp_path, monkeypat
     (expected,) = predict.predict(checkpoint, [tmp_path / "a.png"], tmp_path / "own")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("best.ckpt", "model.safetensors"):
-        found = app.fetch_model(f"{server.address}/{name}", None)
+        found = from_url.fetch(f"{server.address}/{name}", None)
         assert found.is_relative_to(tmp_path / "cache/ganforge/models")
         (written,) = predict.predict(found, [tmp_path / "a.png"], tmp_path / name)
         assert written.read_bytes() == expected.read_bytes()
     before = len(server.asked)
-    app.fetch_model(
+    from_url.fetch(
         f"{server.address}/model.safetensors", hashlib.sha256(server.files["/model.safetensors"]).hexdigest()
     )
     assert len(server.asked) == before  # offline, once it is there
@@ -205,7 +211,7 @@ def test_a_fetched_checkpoint_that_would_run_code_is_refused(server, tmp_path):
 
     content = pickle.dumps(Evil())
     server.files["/m.ckpt"] = content
-    file = app.fetch_model(f"{server.address}/m.ckpt", hashlib.sha256(content).hexdigest(), tmp_path / "cache")
+    file = from_url.fetch(f"{server.address}/m.ckpt", hashlib.sha256(content).hexdigest(), tmp_path / "cache")
     with pytest.raises(UserError):
         predict.predict(file, [tmp_path], tmp_path / "out")
     assert not (tmp_path / "ran").exists()

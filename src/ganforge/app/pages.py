@@ -1,30 +1,41 @@
 """The page: which run or model, and what to do with it."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamlit as st
 
-from ganforge.app import compare, run, samples, shared, translate
+from ganforge.app import compare, fetching, run, samples, shared, translate
 from ganforge.commands.app import is_local as is_local_address
 from ganforge.errors import UserError
-from ganforge.runs import folder
+from ganforge.runs import folder, from_url
 from ganforge.runs.entries import Entry, entries, score_of, told_apart
 from ganforge.runs.opened import is_onnx
 
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")  # headers
-MOST_THUMBNAILS = 100
+MOST_THUMBNAILS = 100  # of a list
+MOST_KEPT = 1000  # thumbnails in memory
 _FEW = 8  # rows that are seen at once
 _SECONDS = 15  # after which a folder is searched for new runs
+_PATIENCE = 0.5  # s, after which the list is shown with the pictures that there are
 _USE, _LOOK, _COMPARE, _RUNS = "Use the model", "Look at the run", "Compare runs", "All runs"
 
 
-def show(paths: Sequence[str], is_local: bool) -> None:
-    """paths: of runs, folders of them, models. is_local: whether visitors sit at this machine, and may name files."""
+def show(paths: Sequence[str], is_local: bool, model: str | None = None) -> None:
+    """paths: of runs, folders of them, models. is_local: whether visitors sit at this machine, and may name files.
+
+    model: the URL of one that is being fetched, in `ganforge.runs.from_url.under_way`.
+    """
     is_local = is_local and _is_asked_here()
     st.set_page_config(page_title="ganforge", page_icon="🖼️", layout="wide")
     st.html("<style>.stMainBlockContainer {padding-top: 3rem} [data-testid='stImage'] img {max-height: 85vh}</style>")
+    on_its_way = None if model is None else from_url.under_way[model]
+    if on_its_way is not None and on_its_way.path is not None:
+        paths = [*paths, str(on_its_way.path)]
+    elif on_its_way is not None:
+        fetching.show(on_its_way)
     with st.sidebar:
         st.title("ganforge")
         known = _known(paths, is_local)
@@ -36,6 +47,8 @@ def show(paths: Sequence[str], is_local: bool) -> None:
             first = names.index(_RUNS) if len(known) > 1 and not st.session_state.get("chosen") else 0
             page = st.radio("What to do", names, _asked("page", names, first), key=_key(entry))
             st.query_params["page"] = page
+    if not known and model is not None:
+        return
     if not known:
         st.info("There is no run yet. When a training has begun, it is listed here: ganforge train model=… data=…")
         return
@@ -130,14 +143,20 @@ def _list(known: Sequence[Entry], is_local: bool) -> None:
     """All runs with a picture, their model and best number; a click opens one."""
     st.header("All runs")
     st.caption("Click at the left of a row to open it.")
-    rows = []
+    rows, missing, until = [], False, time.monotonic() + _PATIENCE
     for place, entry in enumerate(known):
         own, place_of = entry.run, {"path": str(entry.path)} if is_local else {}
         if own is None:
             rows.append({"name": entry.name, "model": "a model alone", **place_of})
             continue
+        picture = str(own.folder), _changed(own)
+        if place < MOST_THUMBNAILS and picture not in _thumbnails:
+            if time.monotonic() < until:
+                _thumbnails[picture] = _thumbnail(own)
+            else:
+                missing = True
         rows.append({
-            "picture": _thumbnail(str(own.folder), _changed(own)) if place < MOST_THUMBNAILS else None,
+            "picture": _thumbnails.get(picture),
             "name": entry.name,
             "model": own.choices.get("model"),
             "data": own.choices.get("data"),
@@ -159,6 +178,8 @@ def _list(known: Sequence[Entry], is_local: bool) -> None:
         rows, hide_index=True, row_height=96, column_config=configuration, key="runs", on_select=choose,
         selection_mode="single-row", placeholder="", height="content" if len(rows) <= _FEW else 800,
     )  # fmt: skip
+    if missing:
+        st.rerun()
 
 
 def _changed(own: folder.Run) -> float:
@@ -166,10 +187,14 @@ def _changed(own: folder.Run) -> float:
     return samples_folder.stat().st_mtime if samples_folder.is_dir() else 0.0
 
 
-@st.cache_data(max_entries=1000, show_spinner=False)
-def _thumbnail(path: str, changed: float) -> str | None:
-    """The newest grid of a run, as an address that holds it."""
+# Of all visitors: (folder, when its samples changed) -> the newest grid of a run, as an address that holds it.
+_thumbnails: dict[tuple[str, float], str | None] = {}
+
+
+def _thumbnail(own: folder.Run) -> str | None:
     from ganforge.report import pictures
 
-    found = pictures.thumbnail(folder.Run(folder=Path(path), name=""))
+    while len(_thumbnails) >= MOST_KEPT:
+        _thumbnails.pop(next(iter(_thumbnails)))
+    found = pictures.thumbnail(own)
     return None if found is None else f"data:{found['kind']};base64,{found['content']}"

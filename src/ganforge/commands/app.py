@@ -3,23 +3,19 @@
 import importlib.util
 import ipaddress
 import json
-import os
 import socket
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
 import ganforge
 from ganforge.errors import UserError, require
-from ganforge.files import fetched
-from ganforge.files.folders import plain_name, replace
-from ganforge.runs import entries, hub_folder
+from ganforge.files.untrusted import printable
+from ganforge.runs import entries, from_url
 
 PAGE = Path(ganforge.__file__).parent / "app" / "main.py"
 LARGEST_UPLOAD = 400  # MB
-FORMATS = (".ckpt", ".onnx", ".safetensors")  # that hold no code
 
 
 def app(
@@ -34,7 +30,8 @@ def app(
     """Serve the page until it is interrupted.
 
     runs: runs, folders of runs, checkpoints; without any (and without model) those in lightning_logs. model: a URL, see
-    `fetch_model`. host: where it listens; elsewhere than on this machine no visitor can name a path.
+    `ganforge.runs.from_url.fetch`; it is fetched while the page is there, which says how far it is. host: where it
+    listens; elsewhere than on this machine no visitor can name a path.
     """
     require(
         importlib.util.find_spec("streamlit") is not None,
@@ -53,50 +50,9 @@ def app(
         entries.entries(paths)
     _check_port(host, port)
     if model is not None:
-        paths.append(fetch_model(model, sha256, cache))
+        from_url.under_way[model] = _fetching(model, sha256, cache)
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}  (Ctrl-C ends it)", flush=True)
-    _serve([str(path.resolve()) for path in paths], host, port)
-
-
-def fetch_model(url: str, sha256: str | None, cache: str | Path | None = None) -> Path:
-    """The model of a URL, from the cache where it was fetched before: a checkpoint, .onnx, or model.safetensors.
-
-    sha256: None for what stands in URL.sha256. Of model.safetensors config.json is fetched from beside it. Raises
-    UserError for what is not to be had, other formats (which may run code), and another SHA-256.
-    """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    name = unquote(PurePosixPath(urlsplit(url).path).name)
-    suffix = PurePosixPath(name).suffix.lower()
-    require(
-        suffix in FORMATS,
-        f"--model {url}: a model is fetched as {', '.join(FORMATS)}; other formats may run code, so export it first "
-        "(ganforge export RUN --format safetensors)",
-    )
-    digest = fetched.expected(url, sha256)
-    folder = (_cache() if cache is None else Path(cache)) / digest[:32]
-    name = hub_folder.WEIGHTS if suffix == ".safetensors" else plain_name(name)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns) as progress:
-        task = progress.add_task(name, total=None)
-        path = fetched.fetch(
-            url, folder, name, digest, lambda have, total: progress.update(task, completed=have, total=total)
-        )
-    if suffix != ".safetensors":
-        return path
-    config = folder / hub_folder.CONFIG
-    if not config.is_file():
-        parts = urlsplit(url)
-        beside = parts._replace(path=str(PurePosixPath(parts.path).with_name(hub_folder.CONFIG))).geturl()
-        content = fetched.small(beside)
-        require(content is not None, f"{beside}: is not there; beside model.safetensors stands what it is")
-        with replace(config) as file:
-            file.write(content)
-    return folder
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganforge" / "models"
+    _serve([str(path.resolve()) for path in paths], model, host, port)
 
 
 def is_local(host: str) -> bool:
@@ -105,6 +61,25 @@ def is_local(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _fetching(url: str, sha256: str | None, cache: str | Path | None) -> from_url.Fetching:
+    """A model on its way, with what the terminal says of it."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    progress = Progress(*columns)
+    task = progress.add_task(from_url.name_of(url), total=None)
+
+    def tell(found: from_url.Fetching) -> None:
+        progress.start()
+        progress.update(task, completed=found.have, total=found.total)
+        if found.path is not None or found.error is not None:
+            progress.stop()
+        if found.error is not None:
+            print(f"ganforge app: {printable(found.error)}", file=sys.stderr, flush=True)
+
+    return from_url.Fetching(url, sha256, cache, tell)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -124,9 +99,12 @@ def _load() -> None:
     import ganforge.app.pages  # noqa: F401
 
 
-def _serve(paths: list[str], host: str, port: int) -> None:
+def _serve(paths: list[str], model: str | None, host: str, port: int) -> None:
     from streamlit.web import cli
 
+    found = from_url.under_way.get(model or "")
+    if found is not None and isinstance(found.error, UserError):  # while Streamlit was imported
+        raise found.error
     options = {
         "server.address": host,
         "server.port": port,
@@ -141,7 +119,7 @@ def _serve(paths: list[str], host: str, port: int) -> None:
     }
     given = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
     threading.Thread(target=_load, daemon=True).start()
-    page = json.dumps({"paths": paths, "is_local": is_local(host)})
+    page = json.dumps({"paths": paths, "is_local": is_local(host), "model": model})
     try:
         cli.main(["run", str(PAGE), *given, "--", page], prog_name="ganforge app", standalone_mode=False)
     except SystemExit as error:

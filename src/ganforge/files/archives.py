@@ -1,4 +1,4 @@
-"""Files of `torch.save` from anyone, without PyTorch: that they are plain archives, and what they hold beside tensors."""
+"""Files of `torch.save` from anyone, without PyTorch: that they are plain archives, and what is in them but tensors."""
 
 import pickle
 import pickletools

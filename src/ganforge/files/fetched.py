@@ -19,7 +19,7 @@ from ganforge.files.untrusted import first_line
 
 MOST_BYTES = 2 * 10**10
 MOST_SMALL = 4_000_000  # of a file beside it, such as a checksum or config.json
-_PART = 2**20  # bytes that are read at a time
+_PART = 2**20  # bytes that are read at a time, at most
 _TIMEOUT = 30  # s without a byte
 _TRIES = 4  # that end early, one after another
 _AGAIN = "the same command goes on from there"
@@ -125,7 +125,7 @@ def _continue(url: str, part: Path, progress: Progress) -> bool:
                 f"{url}: has {total or 0:,} bytes, and there is room for {room:,}; choose another --cache",
             )
             with part.open("ab" if have else "wb") as file:
-                while content := response.read(_PART):
+                while content := response.read1(_PART):  # what has come
                     have += len(content)
                     require(have <= room, f"{url}: has more than {room:,} bytes; choose another --cache")
                     file.write(content)

@@ -56,7 +56,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def card_of(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, as `load` gives it; its weights are not looked at, and PyTorch is not needed."""
+    """What a checkpoint says of itself, as `load` gives it; its weights are not looked at; without PyTorch."""
     path = find(path)
     is_hub = path.name == hub_folder.WEIGHTS
     contents = {"ganforge": hub_folder.card(path), "state_dict": {}} if is_hub else (
