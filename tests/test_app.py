@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import time
 import urllib.request
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ pytest.importorskip("streamlit", reason="the extra app is not installed")
 from streamlit.testing.v1 import AppTest
 
 from browser import CHROMIUM, browser
-from conftest import TINY_PIX2PIX, composed
+from conftest import ROOT, TINY_PIX2PIX, composed
 from ganforge import cli
 from ganforge.app import networks as network_page
 from ganforge.app import run as run_page
@@ -334,48 +336,95 @@ def test_all_runs_have_their_model_best_number_and_a_picture(lattices, models):
     assert "Translate pictures" in said(found, "header") and found.radio[0].options == ["Use the model", "All runs"]
 
 
-WITHOUT_PYTORCH = """
+REFUSED = """
 import os, sys, threading
 
 class Refused:
     def find_spec(self, name, *_):
-        if name == "torch" and not threading.current_thread().name.startswith("model"):
+        if name == "torch" and not threading.current_thread().name.startswith(LOADS):
             raise ImportError(f"PyTorch is imported by {threading.current_thread().name}")
 
 sys.meta_path.insert(0, Refused())
 from streamlit.testing.v1 import AppTest
 
-COLOURS = {"page": "Use the model", "run": "best.ckpt"}
-
 def script(paths):
     from ganforge.app import pages
     pages.show(paths, True)
 
-for asked in ({}, {"page": "Look at the run"}, {"page": "Compare runs"}, {"page": "Use the model"}, COLOURS):
+def page(**asked):
     found = AppTest.from_function(script, args=(sys.argv[1:],), default_timeout=120)
     for name, value in asked.items():
         found.query_params[name] = value
-    found.run()
-    for part in ("Curves", "Over time", "Test pictures", "Settings") if asked.get("page") == "Look at the run" else ():
-        next(one for one in found.get("button_group") if one.label == "Show").set_value(part)
-        found.run()
-    said = [one.value for kind in ("error", "exception") for one in found.get(kind)]
-    print([one.value for one in found.header], len(found.get("file_uploader")), said)
-sys.stdout.flush()
+    return found.run()
+
+def said(found):
+    errors = [one.value for kind in ("error", "exception") for one in found.get(kind)]
+    print([one.value for one in found.header], len(found.get("file_uploader")), errors, flush=True)
+"""
+PAGES = """
+LOADS = "model"
+said(page())
+found = page(page="Look at the run")
+for part in ("Numbers", "Curves", "Over time", "Test pictures", "Settings"):
+    next(one for one in found.get("button_group") if one.label == "Show").set_value(part)
+    said(found.run())
+said(page(page="Compare runs"))
+said(page(page="Use the model"))
+said(page(page="Use the model", run="best.ckpt"))
 os._exit(0)  # and not when PyTorch is there
 """
+TRANSLATED = """
+LOADS = "nobody"
+picture = sys.argv.pop()
+found = page()
+found.file_uploader[0].set_value([("a.png", open(picture, "rb").read(), "image/png")]).run()
+said(found)
+(result,) = found.session_state["translated"].values()
+open(picture, "wb").write(result.files["a.png"])
+"""
+
+
+def told_by(folder: Path, script: str, *arguments) -> list[str]:
+    """What a script prints in a process in which only some threads may import PyTorch."""
+    file = folder / "script.py"  # of which Streamlit reads the source
+    file.write_text(REFUSED + script)
+    command_line = [sys.executable, file, *arguments]
+    return subprocess.run(command_line, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def test_pages_are_there_before_pytorch_is(lattices, models, tmp_path):
     """It is imported by no thread that draws a page, and pictures can be dropped before it is there."""
-    script = tmp_path / "script.py"  # of which Streamlit reads the source
-    script.write_text(WITHOUT_PYTORCH)
-    command_line = [sys.executable, script, lattices, models("colorize")]
-    told = subprocess.run(command_line, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert told == [
-        "['All runs'] 0 []", "['first'] 0 []", "['Compare runs'] 0 []", "['Translate pictures'] 1 []",
+    assert told_by(tmp_path, PAGES, lattices, models("colorize")) == [
+        "['All runs'] 0 []", *["['first'] 0 []"] * 5, "['Compare runs'] 0 []", "['Translate pictures'] 1 []",
         "['Colour for black and white'] 1 []",
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(models, tmp_path_factory):
+    """exported(name) -> the .onnx file of a model."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    def export(name: str):
+        file = folder / f"{name}.onnx"
+        if not file.is_file():
+            arguments = ["--format", "onnx", "--output", str(file), "--license", "mit"]
+            assert cli.main(["export", str(models(name)), *arguments]) == 0
+        return file
+
+    return export
+
+
+def test_an_exported_file_translates_without_pytorch(exported, tmp_path):
+    expected = predicted(exported("unet"), picture(), "a.png", tmp_path)["a.png"]
+    (tmp_path / "b.png").write_bytes(picture())
+    assert told_by(tmp_path, TRANSLATED, exported("unet"), tmp_path / "b.png") == ["['Translate pictures'] 1 []"]
+    assert (tmp_path / "b.png").read_bytes() == expected
+    found = drop(page(exported("stargan")), ("a.png", picture()))
+    found.selectbox(key="to").select("dotted").run()
+    assert results_of(found)[0].files == predicted(exported("stargan"), picture(), "a.png", tmp_path, to="dotted")
+    found = page(exported("cgan"))
+    assert "choose the run or its checkpoint" in said(found, "info") and not found.error and not found.number_input
 
 
 def test_nothing_to_show_and_broken_runs_are_sentences(tmp_path, lattices):
@@ -501,22 +550,22 @@ def bar(found: AppTest) -> str:
     return "".join(one.proto.text for one in found.get("progress")).replace("\\", "")
 
 
-def test_a_page_says_how_far_its_model_is_and_then_has_it(server, models, tmp_path):
-    content = models("unet").read_bytes()
-    server.files["/m.ckpt"], server.goes_on = content, threading.Event()
+@pytest.mark.parametrize("suffix", ["ckpt", "onnx"])
+def test_a_page_says_how_far_its_model_is_and_then_has_it(server, models, exported, tmp_path, suffix):
+    file = models("unet") if suffix == "ckpt" else exported("unet")
+    content = file.read_bytes()
+    server.files[f"/m.{suffix}"], server.goes_on = content, threading.Event()
     digest = hashlib.sha256(content).hexdigest()
-    found = page_of_url(f"{server.address}/m.ckpt", digest, tmp_path)
+    found = page_of_url(f"{server.address}/m.{suffix}", digest, tmp_path)
     until(found, lambda page: " MB of " in bar(page))
     half, whole = len(content) // 2 / 1e6, len(content) / 1e6
-    assert bar(found) == f"Fetching m.ckpt: {half:.1f} MB of {whole:.1f} MB"
-    assert found.get("progress")[0].value == 49
+    assert bar(found) == f"Fetching m.{suffix}: {half:.1f} MB of {whole:.1f} MB"
+    assert found.get("progress")[0].value in (49, 50)
     assert not found.error and not found.info and not found.get("file_uploader")
     server.goes_on.set()
     until(found, lambda page: page.get("file_uploader"))
     assert "Translate pictures" in said(found, "header") and not found.get("progress") and not found.error
-    assert results_of(drop(found, ("a.png", picture())))[0].files == predicted(
-        models("unet"), picture(), "a.png", tmp_path
-    )
+    assert results_of(drop(found, ("a.png", picture())))[0].files == predicted(file, picture(), "a.png", tmp_path)
 
 
 def test_a_page_says_why_its_model_did_not_come_and_goes_on(server, models, tmp_path):
@@ -625,6 +674,36 @@ def test_runs_of_one_name_are_told_apart(lattices, models, tmp_path):
     assert "Draw samples" in said(found, "header")
     found.selectbox(key="run").select("unet/checkpoints/best.ckpt").run()
     assert "Translate pictures" in said(found, "header")
+
+
+def test_a_user_without_a_home_is_served(monkeypatch, tmp_path):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pathlib.Path.home", lambda: Path(os.environ["HOME"]) if "HOME" in os.environ else no_home())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command._need_home()
+    assert Path.home() == tmp_path
+
+
+def no_home() -> None:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_the_container_is_made_of_what_is_there():
+    """Each file that the Dockerfile copies, the extra that it installs, and the command that it ends with."""
+    lines = [line.split(maxsplit=1) for line in (ROOT / "Dockerfile").read_text().splitlines() if line[:1].isupper()]
+    copied = [name for word, text in lines if word == "COPY" for name in text.split()[:-1]]
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied) == kept and all((ROOT / name).exists() for name in copied)
+    installed = next(text for word, text in lines if word == "RUN" and "pip install" in text)
+    project = (ROOT / "pyproject.toml").read_text()
+    assert '".[app]"' in installed and "\napp = [" in project and "-c constraints.txt" in installed
+    assert all(f"{name}=" in project or f'"{name}>=' in project for name in ("onnxruntime", "safetensors"))
+    entry, given = (json.loads(text) for word, text in lines if word in ("ENTRYPOINT", "CMD"))
+    parsed = cli._parser().parse_args([*entry[1:], *given])
+    assert entry[0] == "ganforge" and (parsed.run, parsed.host, parsed.runs) == ("app:app", "0.0.0.0", ["/runs"])
+    assert f"EXPOSE {parsed.port}" in (ROOT / "Dockerfile").read_text()
+    line = (ROOT / "Dockerfile").read_text().splitlines()[0].split(": ", 1)[1]
+    assert line in (ROOT / "docs/export.md").read_text()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ganforge.app import shared, views
 from ganforge.runs.entries import Entry
+from ganforge.runs.opened import is_onnx
 
 MOST = 256  # pictures on a page
 STEPS = 8  # from one picture to the next
@@ -17,9 +18,12 @@ _IN_TURN = "in turn"
 
 
 def show(entry: Entry) -> None:
+    st.header("Draw samples")
+    if is_onnx(entry.path):
+        st.info("An .onnx file that draws from noise is for other programs; choose the run or its checkpoint.")
+        return
     card = shared.card(entry.path)
     told = next(iter(card["outputs"].values()))["told"]
-    st.header("Draw samples")
     st.caption(shared.escaped(f"With {entry.title}. The same seed gives the same pictures, as ganforge sample does."))
     names = card.get("class_names", []) if told == "label" else []
     first, second, third, fourth = st.columns(4)

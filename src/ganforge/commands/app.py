@@ -3,8 +3,10 @@
 import importlib.util
 import ipaddress
 import json
+import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +39,7 @@ def app(
         importlib.util.find_spec("streamlit") is not None,
         'ganforge app needs Streamlit, which is missing: pip install "ganforge[app]"',
     )
+    _need_home()
     require(1 <= port <= 65535, f"--port {port}: 1 to 65535")
     require(sha256 is None or model is not None, "--sha256: is that of --model URL; give it too")
     paths = [Path(path) for path in runs]
@@ -80,6 +83,14 @@ def _fetching(url: str, sha256: str | None, cache: str | Path | None) -> from_ur
             print(f"ganforge app: {printable(found.error)}", file=sys.stderr, flush=True)
 
     return from_url.Fetching(url, sha256, cache, tell)
+
+
+def _need_home() -> None:
+    """Streamlit asks where the user's home is, and a user of a container may have none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def _check_port(host: str, port: int) -> None:
