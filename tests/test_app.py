@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("streamlit", reason="the extra app is not installed")
@@ -599,6 +600,42 @@ def test_only_a_visitor_at_this_machine_may_name_paths(models, lattices):
     assert "is no model; give a run" in said(found, "error") and found.selectbox(key="run").value == "first"
     found.text_input(key="path").set_value(str(models("unet"))).run()
     assert found.selectbox(key="run").options[0] == "best.ckpt" and not found.error
+
+
+def test_paths_are_taken_as_people_copy_them(models, lattices, monkeypatch):
+    file = models("unet")
+    monkeypatch.setenv("HOME", str(file.parent))
+    for given in (f'"{file}"', f"'{file}'", f" {file}\n", f"file://{file}", f"~/{file.name}"):
+        found = page(lattices)
+        found.text_input(key="path").set_value(given).run()
+        assert found.selectbox(key="run").options[0] == "best.ckpt" and not found.error, given
+    for given in ("~nobody-of-this-name/x", "a" * 5000, "\0", "*", "/dev/zero"):
+        found.text_input(key="path").set_value(given).run()
+        assert len(found.error) == 1 and "not foreseen" not in said(found, "error"), given
+
+
+def test_a_run_that_is_deleted_while_it_is_shown(lattices, tmp_path):
+    for asked in ("Look at the run", "Use the model", "Compare runs"):
+        folder = tmp_path / asked
+        shutil.copytree(lattices, folder)
+        found = page(folder, run="first", page=asked)
+        shutil.rmtree(folder / "first")
+        found.run()
+        assert "first is no longer there" in said(found, "warning") and not found.error and not found.exception
+        assert len(found.run().selectbox(key="run").options) == 1 and not found.error and not found.exception
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"_target_": "ganforge.networks.Later"}, "names 'ganforge.networks.Later'"),
+     ({"wings": 2}, "does not fit this version of ganforge")],
+)  # fmt: skip
+def test_a_checkpoint_of_another_version_is_said_before_a_picture_is_given(models, tmp_path, change, told):
+    contents = torch.load(models("unet"))
+    contents["ganforge"]["networks"]["generator_translate"] |= change
+    torch.save(contents, tmp_path / "other.ckpt")
+    found = until(page(tmp_path / "other.ckpt", is_local=False), lambda page: page.error)
+    assert told in said(found, "error") and str(tmp_path) not in said(found, "error")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,11 @@ def show(paths: Sequence[str], is_local: bool, model: str | None = None) -> None
     if not known:
         st.info("There is no run yet. When a training has begun, it is listed here: ganforge train model=… data=…")
         return
-    with shared.errors_said():
+    if not entry.path.exists() and page != _RUNS:
+        _entries.clear()
+        st.warning(f"{shared.escaped(entry.name)} is no longer there; choose another one.")
+        return
+    with shared.errors_said(without="" if is_local else f"{entry.path.parent}/"):
         pages[page]()
     if any(not is_onnx(one.path) for one in known):
         shared.load_pytorch()
@@ -75,10 +79,11 @@ def _known(paths: Sequence[str], is_local: bool) -> list[Entry]:
     opened = st.session_state.setdefault("opened", [])
     if is_local:
         with st.expander("Open a run or checkpoint"):
-            path = st.text_input("Its path on this machine", placeholder="lightning_logs/… or best.ckpt", key="path")
+            given = st.text_input("Its path on this machine", placeholder="lightning_logs/… or best.ckpt", key="path")
+            path = _path(given)
             if path and path not in opened:
                 with shared.errors_said():
-                    entries([Path(path).expanduser()])
+                    entries([path])
                     opened.insert(0, path)
     for path in [*opened, *paths]:
         try:
@@ -90,7 +95,16 @@ def _known(paths: Sequence[str], is_local: bool) -> list[Entry]:
 
 @st.cache_resource(ttl=_SECONDS, show_spinner=False)
 def _entries(path: str) -> list[Entry]:
-    return entries([Path(path).expanduser()])
+    return entries([path])
+
+
+def _path(given: str) -> str:
+    """A path as people copy it: in quotes, from the address of a file, or with ~ for their home."""
+    path = given.strip().strip("\"'").removeprefix("file://")
+    try:
+        return str(Path(path).expanduser()) if path else ""
+    except RuntimeError:  # ~ of a user who is not there
+        return path
 
 
 def _chosen(known: Sequence[Entry]) -> Entry:

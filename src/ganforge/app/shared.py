@@ -31,12 +31,15 @@ _choosing = threading.Lock()
 
 
 @contextmanager
-def errors_said(where: Any = st) -> Iterator[None]:
-    """What goes wrong within is a sentence on the page; what no user can mend goes to the log, too."""
+def errors_said(where: Any = st, without: str = "") -> Iterator[None]:
+    """What goes wrong within is a sentence on the page; what no user can mend goes to the log, too.
+
+    without: a part of it that is left out, such as a folder of the server.
+    """
     try:
         yield
     except UserError as error:
-        where.error(sentence(error))
+        where.error(sentence(str(error).replace(without, "")))
     except MemoryError:
         where.error("There is not enough memory for this; give smaller pictures or fewer at a time.")
     except OSError as error:

@@ -1,6 +1,7 @@
 """Pictures are dropped on the page and come back translated, or coloured."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import streamlit as st
@@ -36,6 +37,8 @@ def show(entry: Entry) -> None:
     loading = shared.begin(entry.path, output)  # while a picture is being chosen
     if loading.done():
         loading.result()  # or what is wrong with it
+    elif not given:
+        _wait(loading)
     if not given or options is None:
         return
     if len(given) > MOST_PICTURES or sum(one.size for one in given) > MOST_BYTES:
@@ -50,6 +53,13 @@ def show(entry: Entry) -> None:
         st.subheader(shared.escaped(result.name), divider="gray")
         with shared.errors_said():
             _show(result, place, reads_networks)
+
+
+@st.fragment(run_every=0.5)
+def _wait(loading: Future) -> None:
+    if loading.done():
+        st.rerun()
+    st.caption("The model is being loaded; pictures can be dropped already.")
 
 
 def _options(
