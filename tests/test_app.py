@@ -591,6 +591,18 @@ def test_what_is_wrong_with_a_url_is_said_before_the_page(server, models, monkey
     assert "no SHA-256 of it stands in" in capsys.readouterr().err
 
 
+def test_of_very_many_pictures_the_first_are_shown_and_all_can_be_had(models, monkeypatch):
+    from ganforge.app import translate
+
+    monkeypatch.setattr(translate, "MOST_SHOWN", 2)
+    found = drop(page(models("unet")), *((f"{number}.png", picture(8 + number)) for number in range(5)))
+    assert not found.exception and not found.error
+    assert "The first 2 of 5 pictures are shown" in said(found, "info") and len(found.subheader) == 2
+    with zipfile.ZipFile(io.BytesIO(uploads.archive(results_of(found)))) as archive:
+        assert archive.namelist() == [f"{number}.png" for number in range(5)]
+    assert [result.before is None for result in results_of(found)] == [False, False, True, True, True]
+
+
 def test_only_a_visitor_at_this_machine_may_name_paths(models, lattices):
     found = page(lattices / "first", is_local=False, run="/etc/passwd")
     assert not found.text_input and not found.error

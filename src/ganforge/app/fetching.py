@@ -24,6 +24,7 @@ def show(fetching: Fetching) -> None:
         st.button("Try again", on_click=fetching.again)
         return
     st.progress(_share(fetching), f"Fetching {name}: {_said(fetching)}")
+    st.caption("It is kept for the next time. The page goes on by itself.")
 
 
 def _share(fetching: Fetching) -> float:

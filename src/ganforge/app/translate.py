@@ -13,7 +13,8 @@ from ganforge.game.domains import Domains
 from ganforge.pictures import images
 from ganforge.runs.entries import Entry
 
-MOST_PICTURES = 100  # at a time, which are kept in memory
+MOST_PICTURES = 500  # at a time, of which the results are kept in memory
+MOST_SHOWN = 50  # of these, which a browser draws before and after
 MOST_BYTES = 400 * 2**20  # of all of them together
 _SIZES = {"As it is": None, "512 px": 512, "1024 px": 1024, "2048 px": 2048}
 _EACH = "each of them"
@@ -49,7 +50,9 @@ def show(entry: Entry) -> None:
         return
     results = _translated(entry, shared.generator(entry.path, output), given, options, longest)
     _downloads(results)
-    for place, result in enumerate(results):
+    if len(results) > MOST_SHOWN:
+        st.info(f"The first {MOST_SHOWN} of {len(results)} pictures are shown; the ZIP has all.")
+    for place, result in enumerate(results[:MOST_SHOWN]):
         st.subheader(shared.escaped(result.name), divider="gray")
         with shared.errors_said():
             _show(result, place, reads_networks)
@@ -116,7 +119,8 @@ def _translated(
             tell(0.0)
             with shared.errors_said():
                 try:
-                    kept[mine] = uploads.translated(generator, one.name, one.getvalue(), options, longest, tell)
+                    content, is_shown = one.getvalue(), place < MOST_SHOWN
+                    kept[mine] = uploads.translated(generator, one.name, content, options, longest, tell, is_shown)
                 except UserError as error:
                     kept[mine] = error
         else:

@@ -24,8 +24,8 @@ Told = Callable[[float], None]  # the share of the work that is done
 class Result:
     """A translated picture. files: name -> content, the first as `ganforge predict` names it; the rest of a network.
 
-    before: None of a list of sites, and of what is too large to be shown. size: height and width of the picture in px.
-    bands: of the result, where it has others than colours.
+    before: None of a list of sites, of what is too large to be shown, and of all but the first of many. size: height and
+    width of the picture in px. bands: of the result, where it has others than colours.
     """
 
     name: str
@@ -56,11 +56,18 @@ class Result:
 
 
 def translated(
-    generator: Any, name: str, content: bytes, options: dict[str, Any], longest: int | None, tell: Told
+    generator: Any,
+    name: str,
+    content: bytes,
+    options: dict[str, Any],
+    longest: int | None,
+    tell: Told,
+    is_shown: bool = True,
 ) -> Result:
     """One picture, as `ganforge predict` translates it. Raises UserError, which names it as its visitor does.
 
     options: of `ganforge.commands.predict.write`. longest: px of the longer side, to which larger ones are reduced.
+    is_shown: whether to keep what it was `before`, too.
     """
     from ganforge.commands import predict
 
@@ -91,7 +98,8 @@ def translated(
             head = rasters.header(written.files[0])
             before = None
             with suppress(UserError):  # too large to be shown
-                before = views.seen(file, grey=generator.card.get("colour_space") is not None) if is_picture else None
+                if is_shown and is_picture:
+                    before = views.seen(file, grey=generator.card.get("colour_space") is not None)
         except UserError as error:
             raise UserError(_without(str(error), here, generator.path)) from error
         notes = [_without(note, here, generator.path) for note in written.notes]
