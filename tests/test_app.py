@@ -685,7 +685,7 @@ def test_the_server_is_told_to_stay_at_home(models, monkeypatch):
 
     given = []
     monkeypatch.setattr(streamlit.web.cli, "main", lambda arguments, **_: given.extend(arguments))
-    monkeypatch.setattr(command, "_load", lambda: None)
+    monkeypatch.setattr(command, "_load", lambda *_: None)
     port = free_port()
     command.app([models("unet")], port=port)
     assert {"--server.address=127.0.0.1", f"--server.port={port}", "--browser.gatherUsageStats=false",

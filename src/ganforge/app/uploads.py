@@ -24,8 +24,8 @@ Told = Callable[[float], None]  # the share of the work that is done
 class Result:
     """A translated picture. files: name -> content, the first as `ganforge predict` names it; the rest of a network.
 
-    before: None of a list of sites, of what is too large to be shown, and of all but the first of many. size: height and
-    width of the picture in px. bands: of the result, where it has others than colours.
+    before: None of a list of sites, of what is too large to be shown, and of all but the first of many. size: height
+    and width of the picture in px. bands: of the result, where it has others than colours.
     """
 
     name: str

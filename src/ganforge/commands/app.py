@@ -8,7 +8,9 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import ganforge
@@ -18,6 +20,7 @@ from ganforge.runs import entries, from_url
 
 PAGE = Path(ganforge.__file__).parent / "app" / "main.py"
 LARGEST_UPLOAD = 400  # MB
+_TRIES = 300  # to reach the server, ten a second
 
 
 def app(
@@ -103,8 +106,12 @@ def _check_port(host: str, port: int) -> None:
         ) from error
 
 
-def _load() -> None:
-    """The page's own code is there when the first visitor comes; and pandas, which makes Streamlit's tables."""
+def _load(host: str, port: int) -> None:
+    """While a browser fetches Streamlit's own pages: the code of this one, and pandas, which makes its tables."""
+    for _ in range(_TRIES):
+        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+            break
+        time.sleep(0.1)
     import pandas  # noqa: F401
 
     import ganforge.app.pages  # noqa: F401
@@ -129,7 +136,7 @@ def _serve(paths: list[str], model: str | None, host: str, port: int) -> None:
         "logger.hideWelcomeMessage": True,  # to say it, Streamlit asks a server for this machine's address
     }
     given = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
-    threading.Thread(target=_load, daemon=True).start()
+    threading.Thread(target=_load, args=(host, port), daemon=True).start()
     page = json.dumps({"paths": paths, "is_local": is_local(host), "model": model})
     try:
         cli.main(["run", str(PAGE), *given, "--", page], prog_name="ganforge app", standalone_mode=False)
