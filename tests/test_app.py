@@ -421,9 +421,6 @@ def test_an_exported_file_translates_without_pytorch(exported, tmp_path):
     (tmp_path / "b.png").write_bytes(picture())
     assert told_by(tmp_path, TRANSLATED, exported("unet"), tmp_path / "b.png") == ["['Translate pictures'] 1 []"]
     assert (tmp_path / "b.png").read_bytes() == expected
-    found = drop(page(exported("stargan")), ("a.png", picture()))
-    found.selectbox(key="to").select("dotted").run()
-    assert results_of(found)[0].files == predicted(exported("stargan"), picture(), "a.png", tmp_path, to="dotted")
     found = page(exported("cgan"))
     assert "choose the run or its checkpoint" in said(found, "info") and not found.error and not found.number_input
 

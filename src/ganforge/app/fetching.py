@@ -16,6 +16,7 @@ def show(fetching: Fetching) -> None:
     """A bar until the model is there; then the page is drawn again, with the model."""
     if fetching.path is not None:
         st.rerun()
+    st.header("A model is on its way")
     name = shared.escaped(fetching.name)
     if fetching.error is not None:
         if not isinstance(fetching.error, UserError):

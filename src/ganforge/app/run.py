@@ -97,7 +97,8 @@ def tables(run: Run) -> None:
             st.markdown(f"**{shared.escaped(numbers.title or 'Numbers')}**")
             cells = {title or " ": list(values) for title, values in
                      zip(["", *numbers.columns], zip(*numbers.rows, strict=False), strict=False)}  # fmt: skip
-            st.dataframe(cells, hide_index=True, width="content")
+            wide_enough = {" ": st.column_config.Column(width="medium")}  # for names of numbers
+            st.dataframe(cells, hide_index=True, width="content", column_config=wide_enough)
             if numbers.caption:
                 st.caption(shared.escaped(numbers.caption))
     for note in notes:
