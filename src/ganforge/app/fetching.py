@@ -8,7 +8,7 @@ from ganforge.app import shared
 from ganforge.errors import UserError
 from ganforge.runs.from_url import Fetching
 
-_EVERY = 0.5  # s
+_EVERY = 1.0  # s; Streamlit collects garbage each time
 
 
 @st.fragment(run_every=_EVERY)

@@ -1,7 +1,7 @@
 """Pictures are dropped on the page and come back translated, or coloured."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import streamlit as st
@@ -18,6 +18,7 @@ MOST_SHOWN = 50  # of these, which a browser draws before and after
 MOST_BYTES = 400 * 2**20  # of all of them together
 _SIZES = {"As it is": None, "512 px": 512, "1024 px": 1024, "2048 px": 2048}
 _EACH = "each of them"
+_EVERY = 0.3  # s
 
 
 def show(entry: Entry) -> None:
@@ -35,12 +36,8 @@ def show(entry: Entry) -> None:
     kinds = [suffix.removeprefix(".") for suffix in suffixes]
     said = "Drop pictures here, or lists of sites" if reads_networks else "Drop pictures here"
     given = st.file_uploader(said, type=kinds, accept_multiple_files=True, key=f"pictures of {entry.path}")
-    loading = shared.begin(entry.path, output)  # while a picture is being chosen
-    if loading.done():
-        loading.result()  # or what is wrong with it
-    elif not given:
-        _wait(loading)
     if not given or options is None:
+        _wait(shared.begin(entry.path, output))
         return
     if len(given) > MOST_PICTURES or sum(one.size for one in given) > MOST_BYTES:
         st.error(
@@ -58,11 +55,18 @@ def show(entry: Entry) -> None:
             _show(result, place, reads_networks)
 
 
-@st.fragment(run_every=0.5)
 def _wait(loading: Future) -> None:
-    if loading.done():
-        st.rerun()
-    st.caption("The model is being loaded; pictures can be dropped already.")
+    """Until the model is there, or what is wrong with it is known.
+
+    Whatever a visitor does ends this where something is written to the page. A page that asked again and again would
+    slow the loading down: Streamlit collects garbage at the end of each.
+    """
+    place = st.empty()
+    while not loading.done():
+        place.caption("The model is being loaded; pictures can be dropped already.")
+        wait([loading], _EVERY)
+    place.empty()
+    loading.result()
 
 
 def _options(
