@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import zipfile
 import zlib
 
 import pytest
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 
 from ganforge.cli import main
 from ganforge.commands.runs import as_csv
+from ganforge.files import archives
 from ganforge.files.untrusted import DEEPEST, is_file, printable, read_bytes, read_json, read_text, read_yaml
 from ganforge.report import curves
 from ganforge.report import page as report
@@ -272,3 +274,12 @@ def test_a_command_of_a_report_runs_no_code_of_someone_else(tmp_path, page):  # 
         (run / ".hydra/overrides.yaml").write_text(json.dumps(["seed=7", override]))
         text = page(run).text
         assert f"(no command: read first what this one does: {override})" in text and "python train.py" not in text
+
+
+def test_what_a_file_sets_on_what_it_names_is_gone_with_it(tmp_path):
+    named = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x04\x00\x00\x00markK\x01s\x86b."  # BUILD with slots
+    with zipfile.ZipFile(tmp_path / "marked.ckpt", "w") as archive:
+        archive.writestr("archive/data.pkl", named)
+    marked = archives.without_tensors(tmp_path / "marked.ckpt", "marked.ckpt")
+    assert marked.mark == 1
+    assert not any(hasattr(value, "mark") for value in vars(archives).values())

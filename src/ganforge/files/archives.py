@@ -91,14 +91,13 @@ class _Weights(dict):
 
 
 class _Described(pickle.Unpickler):
-    """Plain values; nothing that a file names is looked up."""
+    """Plain values; nothing that a file names is looked up. A file can set attributes of what it is given for a name,
+    so that is made for it alone."""
 
     def find_class(self, module: str, name: str) -> Any:
-        return _Weights if (module, name) == ("collections", "OrderedDict") else _nothing
+        if (module, name) == ("collections", "OrderedDict"):
+            return type("Weights", (_Weights,), {})
+        return lambda *_: None  # in place of what makes a tensor
 
     def persistent_load(self, _: Any) -> None:
         return None
-
-
-def _nothing(*_: Any) -> None:
-    """In place of what makes a tensor."""
