@@ -136,6 +136,7 @@ def predicted(checkpoint, content: bytes, name: str, folder, **options) -> dict[
     return {path.name: path.read_bytes() for path in written}
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_and_format_are_what_the_command_writes(models, tmp_path, disk):
     checkpoint = models("unet")
     files = {
@@ -212,6 +213,7 @@ def test_colour_for_black_and_white(models, tmp_path):
     assert Image.open(io.BytesIO(result.files["old.png"])).size == (512, 256)
 
 
+@pytest.mark.slow
 def test_networks_with_their_bonds_probabilities_and_mechanics(lattices, tmp_path, monkeypatch):
     drawing = draw(patch("square", (3, 3)), 100, Style(dot_radius=6, line_width=3))
     content = io.BytesIO()
@@ -393,6 +395,7 @@ def told_by(folder: Path, script: str, *arguments) -> list[str]:
     return subprocess.run(command_line, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_pages_are_there_before_pytorch_is(lattices, models, tmp_path):
     """It is imported by no thread that draws a page, and pictures can be dropped before it is there."""
     assert told_by(tmp_path, PAGES, lattices, models("colorize")) == [
@@ -416,6 +419,7 @@ def exported(models, tmp_path_factory):
     return export
 
 
+@pytest.mark.slow
 def test_an_exported_file_translates_without_pytorch(exported, tmp_path):
     expected = predicted(exported("unet"), picture(), "a.png", tmp_path)["a.png"]
     (tmp_path / "b.png").write_bytes(picture())

@@ -43,6 +43,7 @@ def test_shape_and_type_stay_and_every_image_is_changed_on_its_own(name, size):
                 assert len({tuple(image.flatten().tolist()) for image in changed}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_derivatives_are_those_of_finite_differences_twice(name):
     module = MODULES[name]()

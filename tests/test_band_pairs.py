@@ -457,6 +457,7 @@ def settings(root, *more: str) -> list[str]:
     return [*SMALL, f"data.root={root}", f"data.cache_dir={root / 'cache'}", *more]
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_bit_for_bit_and_its_checkpoint_says_what_the_numbers_mean(configured, tmp_path):
     root = write_scenes(tmp_path / "scenes", holes=[0, 3, 5])
     more = ["trainer.max_epochs=3", "callbacks.earlier.save_top_k=-1", "data.num_workers=1"]

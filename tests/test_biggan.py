@@ -164,6 +164,7 @@ def test_steps_equal_a_plain_pytorch_loop(fit, n_classes):
             torch.testing.assert_close(value, other, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.slow
 def test_pictures_without_classes(configured, folders, tmp_path):
     flat = folders / "image_folder/plain"
     small = ["model=biggan", "data=image_folder", f"data.root={flat}", "data.size=32", "data.batch_size=4"]

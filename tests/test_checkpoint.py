@@ -29,6 +29,7 @@ def trained(configured, tmp_path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_enough_to_rebuild_its_generator(trained):
     generator = generators.load_generator(trained)
     assert generator.path.name == "best.ckpt"
@@ -42,6 +43,7 @@ def test_a_checkpoint_is_enough_to_rebuild_its_generator(trained):
         assert torch.equal(value, state[f"generator_ema.{name}"])
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_holds_the_weights_alone(trained, configured, tmp_path):
     best, last = (trained / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
     assert best.stat().st_size < last.stat().st_size / 2
@@ -67,6 +69,7 @@ def test_what_a_broken_down_training_is_said_to_go_on_from(trained):
     assert nonfinite.last_finite(SimpleNamespace(callbacks=[kept])) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["after an epoch", "within an epoch"])
 def test_an_interrupted_training_ends_where_the_uninterrupted_one_does(configured, tmp_path, monkeypatch, where):
     settings = [*TINY_PIX2PIX, *LATTICE, "trainer.max_epochs=4", "data.n_train=6", "model.ema_half_life=20"]
@@ -212,6 +215,7 @@ def pickled(*operations: bytes) -> bytes:
     return b"\x80\x02" + b"".join(operations) + b"."
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cannot_take_more_memory_than_it_is_large(tmp_path, trained):
     good = entries(trained / "checkpoints/best.ckpt")
     described = next(name for name in good if name.endswith("data.pkl"))
@@ -319,6 +323,7 @@ def changed(contents: dict, where: tuple, value) -> None:
     contents[where[-1]] = value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "value"),
     [
@@ -350,6 +355,7 @@ def test_a_training_does_not_go_on_from_odd_values(configured, trained, tmp_path
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_former_layout_is_refused_by_its_version(configured, trained, tmp_path):
     contents = checkpoint.load(trained / "checkpoints/last.ckpt")
     del contents["ganforge"]["layout"]

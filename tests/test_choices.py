@@ -43,6 +43,7 @@ def test_an_optimizer_and_a_schedule_are_of_both_players_and_their_rates_apart(c
     assert model.schedule_d.decay_from == 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", choices()["experiment"])
 def test_nothing_composes_over_a_recipe(configured, experiment):
     """No file in tuned/, now or later, changes it unasked: it says itself which one does, or that there is none."""
@@ -55,6 +56,7 @@ def test_nothing_composes_over_a_recipe(configured, experiment):
     assert tuned in choices()["tuned"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -92,6 +94,7 @@ def test_a_part_that_does_not_fit_is_one_sentence_with_those_that_do(
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
@@ -108,6 +111,7 @@ def test_what_cannot_translate_is_one_sentence(configured, folders, override, se
     assert sentence in stopped.value.code and "\n" not in stopped.value.code
 
 
+@pytest.mark.slow
 def test_train_py_says_what_fits_also_of_ones_own_folder(folders, tmp_path):
     """Within Hydra's main(), which composes with the folders that were added to it."""
     own = tmp_path / "own"
@@ -182,6 +186,7 @@ def test_paths_of_others_stay_possible():
     check_arguments(["model.objective.path=mine.hinge", "model.generator._target_=mine.UNet", "model.penalties.r1=5"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in PARTS for choice in choices()[group]])
 def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, choice):
     chosen = configured([f"{group}={choice}", "model=dcgan"] if group != "model/augment" else ["model=dcgan"])
@@ -202,6 +207,7 @@ def test_every_choice_of_a_part_trains(configured, folders, tmp_path, group, cho
     assert (tmp_path / "run/results.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", choices()["model/objective"])
 def test_a_translation_trains_with_every_objective(configured, folders, tmp_path, objective):
     run(configured([f"model/objective={objective}", *TINY_PIX2PIX, *overrides_for("pairs", folders)]))

@@ -55,6 +55,7 @@ def test_every_model_trains_on_every_data_that_fits(configured, folders, tmp_pat
     assert returned == pytest.approx(results[monitor])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "data"),
     [
@@ -72,6 +73,7 @@ def test_translations_are_tested_at_low_precision_too(configured, folders, tmp_p
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generator", ["unet", "resnet"])
 def test_every_translator_trains(configured, folders, tmp_path, generator):
     chosen = [f"model/generator={generator}", "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32"]
@@ -101,6 +103,7 @@ def test_every_experiment_starts_and_steps(configured, folders, tmp_path, experi
     check_run(json.loads((tmp_path / "run" / "results.json").read_text()), tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [f"{group}={name}" for group in ("trainer", "evaluation", "callbacks", "logger") for name in CHOICES[group]],

@@ -272,6 +272,7 @@ def test_the_whole_way_to_pictures_of_either_direction(configured, folders, tmp_
         predict(tmp_path / "run", [picture], tmp_path / "none", direction="CtoA")
 
 
+@pytest.mark.slow
 def test_other_networks_train_both_ways_and_a_mixture_that_cannot_is_one_sentence(configured, folders, tmp_path):
     unet = ["model/generator@model.a_to_b=unet", "model.a_to_b.depth=3"]
     run(configured(settings(folders, *unet, "model.penalties.r1=0.5", "model/objective=vanilla")))

@@ -46,6 +46,7 @@ def both(tmp_path_factory):
     return {count: torch.load(folder / count / "found.pt") for count in ("one", "two")} | {"folder": folder}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_train_like_one(both, case):
     one, two = both["one"][case], both["two"][case]

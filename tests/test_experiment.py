@@ -120,6 +120,7 @@ def test_what_was_decided_for_the_user_is_said(configured, tmp_path, capsys):
     assert re.search("val.* test", shown)  # there is no test/
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights(configured, tmp_path):
     states = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -138,6 +138,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_file_says_what_it_is_and_how_far_it_is_from_pytorch(name, made):
     proto = onnx.load(made(name)[1])

@@ -152,6 +152,7 @@ def test_new_data_pass_what_every_yaml_must(configured, extended, model):
     test_configs.test_every_model_trains_on_every_data_that_fits(configured, extended, extended, model, "circles")
 
 
+@pytest.mark.slow
 def test_data_that_inherit_their_class_are_named_where_they_fit(configured, extended):
     with pytest.raises(UserError, match=r"data=circles provides image; use data=colour or data=lattice or data=pairs$"):
         run(configured(["data=circles"]))

@@ -292,6 +292,7 @@ def test_what_a_picture_says_of_its_size_is_looked_at_before_it_is_decoded(tmp_p
         images.read(tmp_path / "large.png", 3)
 
 
+@pytest.mark.slow
 def test_more_pixels_are_allowed_by_the_environment(tmp_path):
     (tmp_path / "large.png").write_bytes(png(200_000, 2_000, 2_000))
     code = f"from ganforge.pictures import images; print(images.read({str(tmp_path / 'large.png')!r}, 1).shape)"

@@ -91,6 +91,7 @@ def test_an_average_that_is_not_there_begins_as_the_network(configured, settings
         assert torch.equal(value, theirs[name.replace("generator_ema", "generator")]), name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_the_whole_one_does(configured, settings, source, tmp_path, monkeypatch):
     """It does not need what it began from any more."""
     settings = [*settings, f"init_from={source}", "model.freeze_d=1", "trainer.max_epochs=3"]
@@ -154,6 +155,7 @@ def test_what_cannot_be_begun_with_is_one_sentence(configured, settings, source,
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_relative_path_holds_in_the_jobs_of_a_sweep(settings, source, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "-m", *settings, "init_from=source", "seed=5"]
     command += ["hydra.sweep.dir=sweep", "callbacks.progress.refresh_rate=0"]

@@ -108,6 +108,7 @@ SMALLEST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", FROM_NOISE)
 def test_every_stabilizer_works_with_every_gan(configured, fit, model):
     data = {"channels": 1, "size": SIZE, "n_classes": 3}

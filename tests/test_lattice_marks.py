@@ -18,6 +18,7 @@ specification.loader.exec_module(site_finder)
 KINDS = site_finder.kinds()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_sites_are_found_and_no_others_within_a_third_of_a_pixel(kind):
     row = site_finder.measured(KINDS[kind], 2, seed=1)
@@ -114,6 +115,7 @@ def test_marks_of_two_sizes_are_all_sites(radii):
     assert match.recall == match.precision == 1
 
 
+@pytest.mark.slow
 def test_large_pictures_have_large_marks():
     network = disorder(patch("kagome", (9, 9)), 0.05, np.random.default_rng(0))
     for style in (Style(dot_radius=1.0, line_width=0.5), Style(dot_radius=3.0, line_width=0.5)):
@@ -129,6 +131,7 @@ def test_an_empty_page_has_no_sites(value):
     assert find_sites(noise).shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_what_is_no_picture_is_refused_and_a_page_of_noise_is_soon_done():
     for wrong in (np.zeros((64, 64)), np.zeros((8, 64), np.uint8), np.zeros((4, 64, 64, 3), np.uint8)):
         with pytest.raises(UserError, match="accepted is"):

@@ -84,6 +84,7 @@ def check_truth(case):
     assert np.hypot(*(network.sites[found] - case.sites[true]).T).max() <= 0.3
 
 
+@pytest.mark.slow
 def test_drawings_are_read_without_a_mistake():
     seen = set()
     for case in cases(200):
@@ -98,6 +99,7 @@ def test_three_thousand_drawings_are_read_without_a_mistake():
         check_truth(Case(index))
 
 
+@pytest.mark.slow
 def test_sources_have_their_sites_and_no_bonds():
     for case in cases(40):
         found = find_sites(case.source)

@@ -243,6 +243,7 @@ def test_a_resumed_run_is_sent_what_wandb_lacks(tmp_path, monkeypatch):
     assert known.rows[0] == known.rows[2] == (14, {"train/d/adv": 14 / 3, "lr/g": 1e-4, "images": 14})
 
 
+@pytest.mark.slow
 def test_without_an_account_there_is_one_sentence_and_no_question(tmp_path):
     """At a terminal, where W&B would ask."""
     import pty

@@ -157,6 +157,7 @@ def spoil(file: Path, change) -> None:
     torch.save(contents, file)
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_not_used(configured, tmp_path, folders):
     run(configured([*LATTICE, "trainer.max_epochs=1"], "pairs_run"))
     run(configured([*overrides_for_model("dcgan", 28), *overrides_for("mnist", folders)], "noise_run"))

@@ -272,6 +272,7 @@ def test_train_and_load_give_what_the_commands_give(ganforge_in, tmp_path, capfd
     assert second.folder.parent == tmp_path / "lightning_logs/pix2pix_lattice"
 
 
+@pytest.mark.slow
 def test_a_mistake_is_raised_as_one_sentence(ganforge_in, capfd):
     with pytest.raises(UserError, match=r"^model=dcgann: no such choice; did you mean dcgan\?"):
         ganforge_in.train("model=dcgann")

@@ -503,6 +503,7 @@ def test_the_real_maps():
     assert [pair.name for pair in module.splits.val] == sorted((p.stem for p in (MAPS / "val").iterdir()), key=int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("becomes", ["gone", "broken", "larger"])
 def test_a_pair_that_changes_during_training_is_one_sentence_from_a_worker_too(tmp_path, becomes):
     for name in map(str, range(20)):

@@ -89,6 +89,7 @@ def test_gans_from_noise_train_with_the_default(fit):
     assert system.updates["d"] == system.turns > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [4, 10, 14])
 def test_a_run_that_is_stopped_in_it_ends_where_the_whole_one_does(configured, folders, tmp_path, monkeypatch, moment):
     """Of 16 images in batches of two the first eleven, which end within one; the long form is in test_resume.py."""

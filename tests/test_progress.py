@@ -11,6 +11,7 @@ TINY = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_log_file_holds_a_line_an_interval(configured, capfd):
     run(configured([*TINY, "callbacks.progress.seconds=0"]))
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("epoch ")]

@@ -139,6 +139,7 @@ def small(folders, weights, *more) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_the_same_file_alone(configured, folders, tmp_path, weights):
     run(configured(small(folders, weights)))
     last = tmp_path / "run/checkpoints/last.ckpt"

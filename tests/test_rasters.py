@@ -456,6 +456,7 @@ def real_files():
     return sorted(REAL.glob("geo_*/**/*.tif"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data is not here")
 def test_real_files_are_read_alike_both_ways_and_keep_their_place(tmp_path, monkeypatch):
     paths = real_files()

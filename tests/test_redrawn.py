@@ -55,6 +55,7 @@ def network_in(file, true):
     return sorted(sorted(true_of[site] for site in bond) for bond in written["bonds"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [1.7, 2.8, 4.4, 7.0])
 def test_the_size_of_the_dots_does_not_matter(trained, tmp_path, radius, capsys):
     network = disorder(patch("square", (6, 5)), 0.05, np.random.default_rng(0))
@@ -70,6 +71,7 @@ def test_the_size_of_the_dots_does_not_matter(trained, tmp_path, radius, capsys)
     assert np.array_equal(as_array[..., 0], np.array(written))
 
 
+@pytest.mark.slow
 def test_a_network_larger_than_a_page_has_no_seam(trained, tmp_path):
     network = disorder(patch("square", (30, 12)), 0.02, np.random.default_rng(0))
     drawing = draw(network, 700, Style(dot_radius=1.0, line_width=0.5))
@@ -78,6 +80,7 @@ def test_a_network_larger_than_a_page_has_no_seam(trained, tmp_path):
     assert network_in(tmp_path / "out/a.json", drawing.network) == drawing.network.bonds.tolist()
 
 
+@pytest.mark.slow
 def test_with_the_average_over_symmetries_a_network_in_windows_may_be_turned(tiny, monkeypatch):
     monkeypatch.setattr(bonds, "calibration_of", lambda card: None)  # of another generator
     torch.manual_seed(0)
@@ -97,6 +100,7 @@ def test_with_the_average_over_symmetries_a_network_in_windows_may_be_turned(tin
     assert apart[True] < 1e-4 < 0.01 < apart[False]
 
 
+@pytest.mark.slow
 def test_lists_of_sites_give_the_network_in_their_own_unit(trained, tmp_path, capsys):
     network = disorder(patch("square", (6, 5)), 0.05, np.random.default_rng(0))
     sites = 3.7e-6 * network.sites - 1e-5
@@ -124,6 +128,7 @@ def test_a_page_without_sites_has_no_network_and_that_is_said(trained, tmp_path,
     assert json.loads((tmp_path / "out/a.json").read_text())["sites"] == []
 
 
+@pytest.mark.slow
 def test_as_drawn_the_picture_itself_is_translated(trained, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(Translator, "pictures", lambda translator, pictures: seen.extend(pictures) or pictures)

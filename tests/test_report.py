@@ -238,6 +238,7 @@ def test_a_number_that_is_no_better_than_the_floor_is_marked():
 WILD = [None, True, [], {}, "x", -1, 2**64, 1e308, "../../outside.png", "/etc/passwd", "9" * 400, "a\x1b[2Jb\u202e.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", WILD, ids=repr)
 def test_wild_entries_of_someone_else_are_data(tmp_path, page, value):
     run = make(tmp_path / "run")

@@ -49,6 +49,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_where_the_whole_one_does(cas
     assert stops.total() >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (1, True), (2, False)])
 def test_the_order_of_the_data_goes_on_with_workers(configured, tmp_path, monkeypatch, workers, persistent):
     """From an epoch's end, where workers ask for the next batches before the epoch has begun."""
@@ -67,6 +68,7 @@ def test_the_order_of_the_data_goes_on_with_workers(configured, tmp_path, monkey
         killing.same(tmp_path / "run", tmp_path / f"from_{epoch}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "within", "after"])
 def test_a_run_that_is_stopped_around_its_last_validation_ends_the_same(configured, tmp_path, monkeypatch, where):
     """It has no multiple of the interval: 2, 4, 5."""
@@ -222,6 +224,7 @@ def test_settings_that_are_refused_leave_a_run_as_it_was(trained, capsys):
     assert (trained / "checkpoints/last.ckpt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_lives_as_long_as_its_process_holds_its_folder(tmp_path):
     code = (
         "import sys; from ganforge.files import lock; from ganforge.runs import status;"
@@ -272,6 +275,7 @@ def started_at_once(arguments: list[list[str]], cwd: Path) -> list[tuple[int, st
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 
+@pytest.mark.slow
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
     settings = [*SMALL, "trainer.max_epochs=1", "callbacks.progress.refresh_rate=0"]
     folders = []
@@ -286,6 +290,7 @@ def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
         assert (tmp_path / "lightning_logs/pix2pix_lattice" / name / "results.json").is_file()
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_alone_goes_on_with_a_run(tmp_path):
     settings = [*SMALL, "trainer.max_epochs=3", "callbacks.progress.refresh_rate=0", "hydra.run.dir=run", "resume=true"]
     answers = started_at_once([settings, settings], tmp_path)
@@ -303,6 +308,7 @@ def test_where_and_how_a_run_is_watched_may_change(configured, trained, tmp_path
     assert (trained / "metrics.csv").read_text() == (tmp_path / "other/metrics.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_at_its_precision_on_other_hardware(configured, tmp_path, monkeypatch):
     auto = [*(setting for setting in SMALL if "precision" not in setting), "model.schedule_g.decay_from=null"]
     monkeypatch.setattr(hardware.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})

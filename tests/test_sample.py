@@ -60,6 +60,7 @@ def test_equal_seeds_give_equal_files_for_any_number_and_batch_size(train, tmp_p
     assert Image.open(tmp_path / "a_grid.png").size[0] > 4 * 32
 
 
+@pytest.mark.slow
 def test_a_few_pictures_load_no_compiler_and_no_training(train, tmp_path):
     command = ["sample", str(train("dcgan")), "-n", "2", "-o", str(tmp_path / "drawn")]
     heavy = ["torch._dynamo", "sympy", "scipy", "pytorch_lightning", "hydra", "torchvision"]

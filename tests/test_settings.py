@@ -34,6 +34,7 @@ def train(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -86,6 +87,7 @@ def test_a_wrong_word_is_one_sentence_with_the_nearest_right_one(tmp_path, argum
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["a,b", "a[b", 'it\'s "ü" {'])
 def test_a_folder_with_special_characters_is_found_as_the_hint_says(tmp_path, typed):
     (tmp_path / typed).mkdir()
@@ -96,6 +98,7 @@ def test_a_folder_with_special_characters_is_found_as_the_hint_says(tmp_path, ty
     assert said.startswith(f"error: {typed} holds no pictures")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -113,6 +116,7 @@ def test_what_is_refused_leaves_no_new_folder(tmp_path, folders, wrong):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_what_is_refused_leaves_the_folders_that_were_there(tmp_path, folders):
     """An empty one, a run, the other runs beside a new one, and the jobs of a sweep, which say what failed."""
     pictures = ["model=dcgan", *overrides_for_model("dcgan"), *overrides_for("image_folder", folders)]
@@ -163,9 +167,10 @@ def test_the_nearest_name_beside_comes_before_the_same_name_elsewhere():
     assert nearest("l1_weight", known) == ["model.l1_weight"]
     assert nearest("epochs", known) == ["trainer.max_epochs"]
     assert nearest("nothing.like.it", known) == []
-    assert choices()["model/augment"] == ["ada", "diff", "none"]
+    assert choices()["model/augment"] == ["ada", "diff", "none", "translation"]
 
 
+@pytest.mark.slow
 def test_hydras_own_options_answer(tmp_path):
     shown = train("--cfg", "job", "model=dcgan", "data=mnist", cwd=tmp_path)
     assert shown.returncode == 0 and "_target_: ganforge.systems.LatentGAN" in shown.stdout
@@ -186,7 +191,10 @@ def test_hydras_own_options_answer(tmp_path):
     [
         ("mod", {"model", "model."}),
         ("trainer=c", {"trainer=cpu"}),
-        ("model=dcgan model/augment=", {"model/augment=ada", "model/augment=diff", "model/augment=none"}),
+        (
+            "model=dcgan model/augment=",
+            {f"model/augment={choice}" for choice in ("ada", "diff", "none", "translation")},
+        ),
         ("model=dcgan model.label_", {"model.label_flip=", "model.label_smoothing="}),
         ("trainer.prof", {"trainer.profiler="}),
         ("model/obj", {"model/objective="}),
@@ -326,6 +334,7 @@ def test_debug_of_the_main_job_says_how_good_it_is(configured, tmp_path):
         run(configured(["debug=perhaps"], "other"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "row"), [("simple", "run_training_batch"), ("advanced", "function calls"), ("pytorch", "aten::conv")]
 )

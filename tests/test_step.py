@@ -99,6 +99,7 @@ def reads(configured, fit, monkeypatch):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_nothing_is_read_between_rows(reads, model):
     found, steps = reads(model, [])

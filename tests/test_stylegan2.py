@@ -153,6 +153,7 @@ def test_terms_are_those_of_a_plain_loop():
     assert set(gan.g_losses(batch, images)) == {"adv"}
 
 
+@pytest.mark.slow
 def test_a_run_draws_truncates_and_resumes_where_it_was(configured, folders, tmp_path, capsys):
     settings = [*overrides_for("image_folder", folders), *TINY]
     run(configured(settings))

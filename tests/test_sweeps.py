@@ -124,6 +124,7 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_each_job_has_a_folder_named_by_what_differs_and_all_are_ranked(sweep):
     result = sweep("x=0,2", "kind=tiny,large", "bad=7")
     assert result.returncode == 0, result.stderr
@@ -138,6 +139,7 @@ def test_each_job_has_a_folder_named_by_what_differs_and_all_are_ranked(sweep):
     assert "already holds a sweep" in again.stderr and "resume=true" in again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "state", "message"),
     [("error", "failed", "x is bad"), ("exit", "failed", "exit status 3"), ("kill", "interrupted", "interrupted")],
@@ -160,6 +162,7 @@ def test_a_job_that_fails_is_recorded_and_repeated_alone(sweep, how, state, mess
     assert (sweep.folder / "x-2/left_over").exists() == (state == "interrupted")
 
 
+@pytest.mark.slow
 def test_the_newest_sweep_of_the_same_settings_goes_on(sweep, tmp_path):
     # As train.yaml has it: the folder's default name is another one each time.
     config = tmp_path / "conf" / "train.yaml"
@@ -172,6 +175,7 @@ def test_the_newest_sweep_of_the_same_settings_goes_on(sweep, tmp_path):
     assert log(folders[0]) == ["x-1 None False", "x-2 None False", "x-2 None False"]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on(sweep):
     killed = sweep.start("x=1,2,3", "bad=2", "how=hang")
     wait_for(lambda: states(sweep.folder).get("x-2") == "running")
@@ -189,6 +193,7 @@ def test_a_sweep_that_was_killed_goes_on(sweep):
     assert set(states(sweep.folder).values()) == {"finished"}
 
 
+@pytest.mark.slow
 def test_a_job_over_its_time_is_stopped_and_the_others_go_on(sweep):
     limit = ["x=1,2,3", "bad=2", "how=hang", "hydra.sweeper.job_timeout=0.2"]
     result = sweep(*limit)
@@ -209,6 +214,7 @@ def test_a_limit_of_a_job_is_a_number_of_minutes():
             check_timeout(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signals that stop a process")
 @pytest.mark.parametrize("polite", [True, False])
 def test_a_process_that_was_stopped_is_named_and_ended_at_its_limit(tmp_path, monkeypatch, capsys, polite):
@@ -229,6 +235,7 @@ def test_a_process_that_was_stopped_is_named_and_ended_at_its_limit(tmp_path, mo
         assert said.startswith(f"waiting for x-1: its process {process.pid} is stopped; kill -CONT {process.pid}")
 
 
+@pytest.mark.slow
 def test_a_job_that_writes_nothing_is_named_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jobs, "QUIET", 0)
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(4)"])
@@ -236,6 +243,7 @@ def test_a_job_that_writes_nothing_is_named_once(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("x-1: its process") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="joblib")
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_nothing_is_left_of_a_sweep_that_was_killed_with_its_jobs_side_by_side(sweep):
@@ -311,6 +319,7 @@ def trials(folder: Path) -> list:
     return optuna.load_study(study_name="sweep", storage=f"sqlite:///{folder}/optuna.db").trials
 
 
+@pytest.mark.slow
 @optuna
 def test_a_search_goes_on_with_what_its_study_knows(sweep):
     overrides = ["sweep=parabola", "sweep.n_trials=6", "x=choice(1,2,3)", "bad=2"]
@@ -355,6 +364,7 @@ RUNNING = ("UPDATE trials SET state='RUNNING' WHERE number=0",)
 ATTRIBUTE = "INSERT OR REPLACE INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, ?, ?)"
 
 
+@pytest.mark.slow
 @optuna
 def test_a_study_of_someone_else_brings_no_overrides(sweep):
     search = ["sweep=parabola", "sweep.n_trials=2", "x=choice(1,2)"]
@@ -369,6 +379,7 @@ def test_a_study_of_someone_else_brings_no_overrides(sweep):
     assert len(states(sweep.folder)) == 2
 
 
+@pytest.mark.slow
 @optuna
 @pytest.mark.parametrize(
     ("commands", "message"),
@@ -401,6 +412,7 @@ def test_a_study_of_someone_else_names_no_folder_and_no_other_value(sweep, tmp_p
     assert (tmp_path / "victim/kept").exists() and len(log(sweep.folder)) == 2
 
 
+@pytest.mark.slow
 @optuna
 def test_a_study_of_the_former_version_goes_on(sweep):
     search = ["sweep=parabola", "sweep.n_trials=2", "x=interval(0,8)"]
@@ -495,6 +507,7 @@ def test_values_become_what_optuna_draws_from():
             drawn(f"x={text}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "package"),
     [("joblib", "hydra_plugins.hydra_joblib_launcher"), ("submitit_local", "hydra_plugins.hydra_submitit_launcher")],

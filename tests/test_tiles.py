@@ -61,6 +61,7 @@ def test_pairs_of_tiles_lie_where_they_were_cut(tmp_path, capsys):
     assert not (out / "a/one_0_0.tif").exists()  # no pixel of it is valid
 
 
+@pytest.mark.slow
 def test_no_pixel_of_the_ground_is_on_two_sides_of_the_split(tmp_path):
     """Of two scenes that have a strip in common, too."""
     for name, shift in (("one", 0), ("two", 128)):

@@ -57,6 +57,7 @@ def images(run_dir: Path) -> list[str]:
     return [row.split(",")[header.split(",").index("images")] for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "removed",
     [
@@ -78,6 +79,7 @@ def test_every_callback_can_be_removed(configured, tmp_path, removed):
     assert status.read(tmp_path / "run")["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_resumes_without_the_callbacks_that_it_began_with(configured, tmp_path, monkeypatch):
     monkeypatch.setattr("ganforge.experiment.judge", lambda *rest: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
@@ -95,6 +97,7 @@ def rename(path: Path) -> None:
     path.rename(path.with_name("renamed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "act"), [(1, delete), (3, rename)], ids=["early", "late"])
 @pytest.mark.parametrize("what", ["samples", "checkpoints", "checkpoints/best.ckpt", "metrics.csv", "status.json", "."])
 def test_what_is_deleted_or_renamed_in_mid_run_is_made_again(configured, tmp_path, monkeypatch, what, act, number):
@@ -124,6 +127,7 @@ def test_a_damaged_best_checkpoint_costs_no_results(configured, tmp_path, monkey
 WRITTEN = ("status.json", "metrics.csv", "images_000000004.png", "best.ckpt", "last.ckpt", "results.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*WRITTEN, "evolution.png"])
 def test_a_disk_that_is_full_at_any_file_is_one_sentence(configured, tmp_path, monkeypatch, name, capsys):
     """Its replacing is refused from the first byte on, as by the system; the run goes on once there is room."""
@@ -184,6 +188,7 @@ def test_rows_that_the_disk_does_not_take_are_one_sentence(tmp_path):
     assert (tmp_path / "metrics.csv").read_text().split() == ["images,step,x", "1,1,1.0", "2,2,2.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
 @pytest.mark.parametrize("what", ["checkpoints", "samples", "."])
 def test_permissions_that_are_lost_in_mid_run_are_one_sentence(configured, tmp_path, monkeypatch, what):
@@ -245,6 +250,7 @@ def whole(tmp_path_factory, one_thread):
     return folder / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["fit", "evolution", "judge", "test", "record", "results"])
 def test_a_kill_after_the_last_epoch_costs_nothing(configured, tmp_path, monkeypatch, whole, point):
     def kill(*_):
@@ -286,6 +292,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "number"), [(1, signal.SIGTERM), (2, signal.SIGINT)])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_signal_at_any_moment_ends_well(configured, tmp_path, monkeypatch, whole, capsys, moment, times, number):

@@ -120,6 +120,7 @@ FILES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pipes_and_links_in_a_run_are_not_followed(tmp_path, page, capsys):  # noqa: F811
     (tmp_path / "outside").write_text(f"{SECRET}: 1\n")
     for makes in (pipe, lambda path: (path.unlink(missing_ok=True), path.symlink_to(tmp_path / "outside"))):
@@ -136,6 +137,7 @@ def test_pipes_and_links_in_a_run_are_not_followed(tmp_path, page, capsys):  # n
 HOSTILE = [None, True, [], {}, "x", -1, 2**64, 1e308, {"a": [{"b": 1}]}, [[]], "9" * 400, "0001-01-01T00:00:00"]
 
 
+@pytest.mark.slow
 def test_odd_values_of_a_status_and_of_results_are_shown_or_left_out(tmp_path, page, capsys):  # noqa: F811
     make(tmp_path / "other", lr=1)
     run = make(tmp_path / "run")
@@ -183,6 +185,7 @@ def test_folders_with_names_that_are_no_text_are_listed(tmp_path):
     assert rb"\udcff\udcfe" in result.stdout and "x²".encode() in result.stdout
 
 
+@pytest.mark.slow
 def test_runs_with_thousands_of_settings_are_compared(tmp_path):
     for name in "ab":
         settings = "".join(f"k{index}: {name}\n" for index in range(10_000))

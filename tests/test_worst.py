@@ -72,6 +72,7 @@ def test_ties_are_broken_by_the_index_and_what_has_no_number_is_none_of_them(tmp
     assert "none" in WorstCases(k=3, folder=tmp_path, name="test").finish()
 
 
+@pytest.mark.slow
 def test_of_a_large_test_set_of_large_pictures_few_small_ones_are_kept(tmp_path):
     cases = WorstCases(k=2, folder=tmp_path, name="test")
     fed(cases, 40, size=600)
@@ -163,6 +164,7 @@ def test_a_run_shows_its_worst_pictures(configured, folders, tmp_path, capsys, d
     assert f"best checkpoint: the one with the {end} val/{measure}, of 2" in printed
 
 
+@pytest.mark.slow
 def test_unpaired_pictures_are_the_worst_by_their_round_trip_and_none_are_kept_where_none_are_asked_for(
     configured, folders, tmp_path
 ):
