@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from ganforge.experiment import run
 
 TINY = [
