@@ -201,6 +201,7 @@ def test_directions_domains_and_bands(models, tmp_path):
     assert (grey[..., 0] == grey[..., 2]).all() and views.address(grey) in found.get("iframe")[0].proto.srcdoc
 
 
+@pytest.mark.slow
 def test_colour_for_black_and_white(models, tmp_path):
     found = page(models("colorize"))
     assert "Colour for black and white" in said(found, "header")

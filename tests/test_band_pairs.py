@@ -505,6 +505,7 @@ def test_bfloat16_does_not_round_what_is_measured(configured, tmp_path, monkeypa
     assert any(bool((picture.bfloat16().float() != picture).any()) for picture in seen)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_before_these_settings_is_resumed(configured, tmp_path, folders):
     """It lacks them; what is not there is what is null."""
     plain = [*TINY_PIX2PIX, "data=pairs", f"data.root={folders / 'pairs'}", "data.size=32", "model.generator.depth=3"]

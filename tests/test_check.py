@@ -61,6 +61,7 @@ def is_wrong(root, *more, data="pairs"):
     return False
 
 
+@pytest.mark.slow
 def test_sound_pairs_end_with_status_0_and_a_sheet_that_is_not_overwritten(pairs, capsys):
     call = ["check", "data=pairs", f"data.root={pairs}"]
     assert main(call) == 0

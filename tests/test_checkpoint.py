@@ -59,6 +59,7 @@ def test_the_best_checkpoint_holds_the_weights_alone(trained, configured, tmp_pa
     assert not (tmp_path / "resumed/checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_what_a_broken_down_training_is_said_to_go_on_from(trained):
     """The newest file is the best one, from which none can."""
     best = trained / "checkpoints/best.ckpt"
@@ -101,11 +102,13 @@ def test_an_interrupted_training_ends_where_the_uninterrupted_one_does(configure
             assert torch.equal(moments["exp_avg"], b["state"][index]["exp_avg"])
 
 
+@pytest.mark.slow
 def test_resuming_with_another_network_is_refused(configured, trained):
     with pytest.raises(UserError, match=r"model\.generator\.depth=4 but 3 in the checkpoint"):
         run(configured([*TINY_PIX2PIX, *LATTICE, "model.generator.depth=4", f"ckpt_path={trained}"], "other"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", sorted(checkpoint.CARD))
 def test_a_card_that_lacks_something_is_refused(configured, trained, tmp_path, key):
     contents = checkpoint.load(trained)
@@ -150,6 +153,7 @@ def test_files_that_are_no_checkpoint_of_ours_are_refused(tmp_path, trained, mon
         generators.load_generator("folder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -259,6 +263,7 @@ def test_networks_of_other_threads_are_not_counted():
     assert torch.equal(tensor_files.fitted(build, weights, "file").weight, weights["weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -285,6 +290,7 @@ def test_a_generator_is_never_larger_than_its_weights(trained, tmp_path, monkeyp
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

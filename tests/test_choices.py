@@ -136,6 +136,7 @@ class Deaf(nn.Module):
         return self.linear(images.flatten(1)).squeeze(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -214,6 +215,7 @@ def test_a_translation_trains_with_every_objective(configured, folders, tmp_path
     assert (tmp_path / "run/results.json").is_file()
 
 
+@pytest.mark.slow
 def test_pictures_too_small_for_the_discriminator_of_pairs_are_refused(configured, tmp_path):
     tiny = ["data=lattice", "data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.discriminator.layers=6"]
     with pytest.raises(UserError, match=r"PatchGAN takes no such pictures .* 64×64 px; a larger data.size"):

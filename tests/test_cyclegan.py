@@ -243,6 +243,7 @@ def test_accumulating_two_batches_equals_one_of_twice_the_size_without_pools(fit
         torch.testing.assert_close(results[1][name], value, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_pairs_are_refused_with_what_fits(configured):
     with pytest.raises(
         UserError, match=r"model=cyclegan needs unpaired data, .*use data=coloured_digits or data=unpair"
@@ -283,6 +284,7 @@ def test_other_networks_train_both_ways_and_a_mixture_that_cannot_is_one_sentenc
         run(config)
 
 
+@pytest.mark.slow
 def test_blurred_networks_are_loaded_from_a_checkpoint(configured, folders, tmp_path):
     blurred = [f"model.{name}.downsample=blur" for name in ("a_to_b", "critic_a")]
     run(configured(settings(folders, *blurred, "model.a_to_b.upsample=blur", "model.ema_half_life=10")))
@@ -314,6 +316,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BREAKS)
 def test_a_checkpoint_whose_pools_were_changed_is_refused_by_name(configured, folders, tmp_path, broken):
     run(configured(settings(folders, "model.pool_size=5")))
@@ -348,6 +351,7 @@ def test_a_training_that_is_killed_ends_bit_for_bit_as_if_it_had_not_been(folder
     killing.same(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.slow
 def test_other_networks_are_not_resumed_even_by_force(configured, folders, tmp_path):
     run(configured(settings(folders)))
     other = [f"ckpt_path={tmp_path / 'run'}", "model.critic_a.layers=2", "trainer.max_epochs=2", "resume=force"]

@@ -174,6 +174,7 @@ def test_an_extractor_is_trained_by_overrides_alone(folders, tmp_path, monkeypat
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_checkpoint_alone_writes_where_one_stands_and_replaces_nothing(judged, tmp_path, monkeypatch):
     place, elsewhere = tmp_path / "a/b", tmp_path / "stand"
     place.mkdir(parents=True)
@@ -293,6 +294,7 @@ def test_an_extractor_of_the_same_classes_is_named_where_the_default_one_is_abse
     assert capsys.readouterr().out.endswith("to train and compare by it: evaluation=domain\n")
 
 
+@pytest.mark.slow
 def test_networks_of_running_and_of_batch_statistics_are_judged_from_one_run(configured, tmp_path):
     run(configured([*TINY_PIX2PIX, "data.shifted=null", "model.generator.depth=3"]))
     at_the_end = json.loads((tmp_path / "run/results.json").read_text())

@@ -135,6 +135,7 @@ def test_psnr_is_that_of_each_image_averaged():
     assert "mean over the images" in metric.describe()["psnr"]
 
 
+@pytest.mark.slow
 def test_a_metric_that_was_set_to_null_is_left_out(configured, tmp_path):
     small = ["data.size=32", "data.cells=[2,2]", "data.shifted=null", "model.generator.depth=3"]
     run(configured([*TINY_PIX2PIX, *small, "evaluation.metrics.paired=null"]))

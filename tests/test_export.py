@@ -342,6 +342,7 @@ def test_where_results_differ_nothing_is_left(format, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_refused_or_frozen_and_said(tmp_path, capsys):
     file = checkpoint_of("unet", tmp_path, norm_mode="batch")
     with pytest.raises(UserError, match=r"norm_mode=batch.*--norm-mode running exports it frozen"):

@@ -147,6 +147,7 @@ def test_a_data_set_and_a_metric_of_ones_own_train_and_are_judged(configured, ex
         assert again[key] == pytest.approx(at_the_end[key], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["dcgan", "r3gan", "cgan", "pix2pix"])
 def test_new_data_pass_what_every_yaml_must(configured, extended, model):
     test_configs.test_every_model_trains_on_every_data_that_fits(configured, extended, extended, model, "circles")

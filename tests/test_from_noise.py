@@ -118,6 +118,7 @@ def test_labels_missing_for_a_conditional_model(configured, folders):
         run(configured([*pictures(folders, model="cgan"), flat]))
 
 
+@pytest.mark.slow
 def test_an_extractor_of_other_channels_and_too_few_pictures_are_refused(configured, folders, tmp_path):
     grey = ["data=image_folder", f"data.root={folders / 'image_folder'}", "data.size=32", "data.channels=1"]
     train(grey, name="grey_cnn", output=tmp_path / "grey.pt", epochs=1)

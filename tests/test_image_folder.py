@@ -344,6 +344,7 @@ def test_folders_that_make_no_sense_are_refused_in_words(tmp_path):
         folder(tmp_path / "single").sets  # noqa: B018
 
 
+@pytest.mark.slow
 @needs("neu_surface_defects")
 def test_300_photos_of_scratches(configured):
     chosen = [f"data.root={REAL / 'neu_surface_defects'}", "data.classes=[scratches]", "data.channels=1"]

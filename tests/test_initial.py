@@ -128,6 +128,7 @@ def spoiled(path, to, change):
     torch.save(contents, to)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_begun_with_is_one_sentence(configured, settings, source, tmp_path):
     good, bad = source / "checkpoints/best.ckpt", tmp_path / "bad.ckpt"
 
@@ -243,6 +244,7 @@ def test_layers_are_counted_from_the_images_on(network):
     assert len({*found}) == len(list(network.parameters()))
 
 
+@pytest.mark.slow
 def test_pairs_begin_from_other_pairs(configured, folders, tmp_path):
     pairs = [*overrides_for("pairs", folders), *TINY_PIX2PIX, "model.generator.depth=3"]
     run(configured(pairs, "source"))

@@ -96,6 +96,7 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path, capsys):
     assert "cannot be written: Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_runs_and_helps(tmp_path):
     command = [sys.executable, "-m", "ganforge.lattice"]
     wide = {**os.environ, "COLUMNS": "500"}  # no name is divided

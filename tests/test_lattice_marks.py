@@ -46,6 +46,7 @@ def test_marks_of_several_colours_are_of_one_network():
     assert match.recall == match.precision == 1
 
 
+@pytest.mark.slow
 def test_lines_are_no_marks_with_dots_between_or_without():
     drawing = draw(patch("triangular", (6, 6)), 256, Style(dot_radius=4.0, line_width=2.0))
     match = match_sites(find_sites(255 - drawing.target), drawing.network.sites, 0.3)  # light on dark

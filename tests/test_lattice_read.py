@@ -297,6 +297,7 @@ def test_wrong_input_is_said():
             read(np.full((64, 64), 255, np.uint8), sites)
 
 
+@pytest.mark.slow
 def test_a_page_of_noise_takes_little_memory():
     """An untrained generator draws noise with hundreds of specks; reading it must not need gigabytes."""
     page = np.random.default_rng(0).integers(0, 256, (160, 160)).astype(np.uint8)

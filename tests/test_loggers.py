@@ -111,6 +111,7 @@ def events(folder: Path):
     return accumulator
 
 
+@pytest.mark.slow
 def test_a_run_is_on_all_dashboards_over_images_seen(configured, folders, tmp_path, offline, monkeypatch):
     """All of it: config, git, losses, metrics, grids, histograms, tables, the best checkpoint, as a job of a sweep."""
     monkeypatch.setenv("GANFORGE_SWEEP", str(tmp_path / "my_sweep"))
@@ -190,6 +191,7 @@ def test_a_run_is_on_all_dashboards_over_images_seen(configured, folders, tmp_pa
     assert "l1_weight: 100" in board.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
+@pytest.mark.slow
 def test_a_run_ends_before_the_next_begins_and_goes_on_under_its_name(tmp_path, offline):
     """In one process: a run that fails, one that is interrupted, and that one again."""
     sessions = (("failed", ValueError, 0), ("stopped", KeyboardInterrupt, 0), ("stopped", None, 20))

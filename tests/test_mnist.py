@@ -205,6 +205,7 @@ def test_the_original_files_as_torchvision_reads_them(tmp_path):
         assert np.array_equal(read_idx(tmp_path / name), expected)
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_the_real_digits_from_the_configuration(configured):
     data = instantiate(configured(["data=mnist", "model=gan", f"data.root={REAL}", "data.n_labels=100"]).data)

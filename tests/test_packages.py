@@ -302,6 +302,7 @@ def test_an_interrupt_ends_a_training_with_a_checkpoint_to_go_on_from(tmp_path):
     assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_compose_leaves_nothing_behind_and_gives_what_a_training_gives(ganforge_in, tmp_path):
     import pytorch_lightning as pl
     import torch

@@ -44,6 +44,7 @@ def pictures(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_pictures_keep_their_names_and_sizes(trained, pictures, tmp_path):
     assert cli.main(["predict", str(trained), str(pictures), "--output", str(tmp_path / "out")]) == 0
     for picture in pictures.iterdir():

@@ -129,6 +129,7 @@ def test_a_loaded_network_is_in_the_phase_that_was_saved():
     assert other.now() == (3, 1.0)  # of someone else's file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [12, 16, 24])  # as a level begins, half faded in, when the last one begins
 def test_a_run_that_is_stopped_while_it_grows_ends_the_same(configured, folders, tmp_path, monkeypatch, images):
     settings = [*overrides_for("image_folder", folders), *SMALL, "trainer.max_epochs=4", "trainer.accelerator=cpu"]

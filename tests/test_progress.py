@@ -24,6 +24,7 @@ def test_a_log_file_holds_a_line_an_interval(configured, capfd):
     assert "left 0:00" in lines[-1] and "val/bond_f1" in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_with_what_is_left(configured, capfd, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     run(configured([*TINY, "callbacks.progress.refresh_rate=1"]))

@@ -121,6 +121,7 @@ def test_lists_of_sites_give_the_network_in_their_own_unit(trained, tmp_path, ca
     assert ganforge.load(trained).translate(sites).ndim == 3
 
 
+@pytest.mark.slow
 def test_a_page_without_sites_has_no_network_and_that_is_said(trained, tmp_path, capsys):
     Image.new("L", (100, 80), 255).save(tmp_path / "a.png")
     assert cli.main(["predict", str(trained), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
@@ -184,6 +185,7 @@ def test_what_are_no_sites_is_refused_with_its_row(tmp_path, name, content, said
     )
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_is_given_pictures_as_they_are_and_says_so(trained, tmp_path, capsys, monkeypatch):
     from ganforge.commands import redrawn
 

@@ -302,6 +302,7 @@ def test_of_two_processes_one_alone_goes_on_with_a_run(tmp_path):
     assert (tmp_path / "run/results.json").is_file()
 
 
+@pytest.mark.slow
 def test_where_and_how_a_run_is_watched_may_change(configured, trained, tmp_path):
     watched = ["data.num_workers=1", "callbacks.grid.samples=4", "trainer.check_val_every_n_epoch=2"]
     run(configured([*SMALL, "trainer.max_epochs=2", f"ckpt_path={trained}", *watched], "other"))

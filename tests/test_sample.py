@@ -109,6 +109,7 @@ def test_truncation_stays_nearer_to_the_middle(train, tmp_path):
     assert far("t") < 0.2 * far("free")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_refused_before_anything_is_written(train, tmp_path, capsys):
     trained = train("cgan")
     for options, message in (
@@ -138,6 +139,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(train, tmp_p
         sample(train("dcgan"), 2, tmp_path / "plain", class_name="striped")
 
 
+@pytest.mark.slow
 def test_models_that_translate_are_sent_to_predict_and_the_other_way_round(configured, train, tmp_path, capsys):
     lattice = ["data.size=64", "data.cells=[2,3]", "data.shifted=null", "model.generator.depth=3"]
     run(configured([*TINY_PIX2PIX, *lattice], folder="pix2pix"))

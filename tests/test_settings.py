@@ -326,6 +326,7 @@ def test_debug_is_two_batches_of_everything(configured, folders, tmp_path, monke
     assert Path(results["best_checkpoint"]).is_file()
 
 
+@pytest.mark.slow
 def test_debug_of_the_main_job_says_how_good_it_is(configured, tmp_path):
     run(configured([*TINY_PIX2PIX, *LATTICE, "data.n_train=40", "data.n_val=9", "data.n_test=9", "debug=true"]))
     results = json.loads((tmp_path / "run/results.json").read_text())
@@ -353,6 +354,7 @@ def test_profilers_are_limited_and_known():
         profiler("simpel", Path())
 
 
+@pytest.mark.slow
 def test_verbose_shows_what_hydra_and_others_say(tmp_path, capsys):
     (tmp_path / "file").touch()
     shown = train("hydra.verbose=true", f"hydra.run.dir={tmp_path / 'file/run'}", cwd=tmp_path)  # ends before a job

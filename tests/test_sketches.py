@@ -138,6 +138,7 @@ def test_a_test_picture_is_resized_and_not_cut(tmp_path, configured):
     assert np.array_equal(item["target"].numpy(), images.to_unit(images.resize(both[:, :512], (256, 256))))
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_on_pictures_alone_and_is_restored(pictures, configured, tmp_path):
     settings = [
         *("experiment=sketch2color", "data.source=sketch", f"data.root={pictures}", "data.size=32"),

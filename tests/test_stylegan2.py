@@ -172,6 +172,7 @@ def test_a_run_draws_truncates_and_resumes_where_it_was(configured, folders, tmp
     assert cli.main(asked[:-2]) == 0
 
 
+@pytest.mark.slow
 def test_mixed_styles_are_as_many_as_asked(configured, folders, monkeypatch):
     seen = []
     styles = StyleGAN2.styles

@@ -483,6 +483,7 @@ def test_a_study_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, dama
         damaged.close()
 
 
+@pytest.mark.slow
 @optuna
 def test_a_search_that_looks_for_the_wrong_end_stops_at_once(sweep):
     result = sweep("sweep=parabola", "sweep.direction=minimize")
@@ -599,6 +600,7 @@ def study(tmp_path):
 SEARCHED = [*LATTICE, "sweep=optuna", "trainer.max_epochs=4"]
 
 
+@pytest.mark.slow
 @optuna
 @pytest.mark.parametrize(("pruner", "state", "images"), [("median", "pruned", 8), ("none", "finished", 16)])
 def test_a_training_that_looks_bad_ends_early(configured, study, tmp_path, pruner, state, images):
@@ -611,6 +613,7 @@ def test_a_training_that_looks_bad_ends_early(configured, study, tmp_path, prune
     assert reported == dict.fromkeys(range(images // 4), 0.0)  # so few images draw no bond
 
 
+@pytest.mark.slow
 @optuna
 def test_a_search_is_told_of_the_last_epoch_whatever_the_interval(configured, study, tmp_path):
     known = study("maximize")

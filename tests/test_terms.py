@@ -304,6 +304,7 @@ def test_every_term_is_in_this_test():
     assert CHOSEN[-1] == f"model/terms=[{','.join(sorted(names))}]"
 
 
+@pytest.mark.slow
 def test_terms_are_chosen_and_a_training_with_them_is_restored(configured, chosen, tmp_path):
     settings = [*chosen, "trainer.max_epochs=3", "trainer.log_every_n_steps=1", "callbacks.earlier.save_top_k=-1"]
     run(configured(settings, "whole"))

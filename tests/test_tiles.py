@@ -37,6 +37,7 @@ def cut(*arguments) -> int:
     return cli.main(["tiles", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_pairs_of_tiles_lie_where_they_were_cut(tmp_path, capsys):
     source = scene(tmp_path / "s/one.tif", 2, holes=True)
     target = scene(tmp_path / "t/one.tif", 3, seed=1)
@@ -80,6 +81,7 @@ def test_no_pixel_of_the_ground_is_on_two_sides_of_the_split(tmp_path):
         assert shares["train"] > 0.5 and min(shares.values()) > 0.03
 
 
+@pytest.mark.slow
 def test_the_manifest_splits_the_pairs_of_a_training(tmp_path, configured):
     scene(tmp_path / "s.tif", 2)
     scene(tmp_path / "t.tif", 3)

@@ -115,6 +115,7 @@ def test_what_is_deleted_or_renamed_in_mid_run_is_made_again(configured, tmp_pat
     assert (run_dir / "checkpoints/last.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_a_damaged_best_checkpoint_costs_no_results(configured, tmp_path, monkeypatch, capsys):
     best = tmp_path / "run/checkpoints/best.ckpt"
     at_validation(monkeypatch, 3, lambda: best.write_bytes(best.read_bytes()[:-100]))
@@ -223,6 +224,7 @@ def test_permissions_that_are_lost_in_mid_run_are_one_sentence(configured, tmp_p
     assert images(run_dir) == ["2", "4", "4", "6", "8", "8", "10", "12", "12"]
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_removed(configured, tmp_path):
     for name in ("checkpoints/last.ckpt.4711.tmp", "metrics.csv.4711.tmp", "samples/images_000000004.png.4711.tmp"):
         (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
