@@ -133,11 +133,12 @@ def is_run(folder: str | Path) -> bool:
     return any(os.path.isfile(os.path.join(folder, mark)) for mark in MARKS)
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of a nested dict; lists and empty dicts are values."""
+def flatten(config: dict[str, Any], prefix: str = "", *, joint: str = ".") -> dict[str, Any]:
+    """Dotted keys of a nested dict, or with another joint; lists and empty dicts are values."""
     flat = {}
     for key, value in config.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        within = flatten(value, f"{prefix}{key}{joint}", joint=joint) if isinstance(value, dict) and value else None
+        flat |= {f"{prefix}{key}": value} if within is None else within
     return flat
 
 

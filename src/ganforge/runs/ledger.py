@@ -20,7 +20,7 @@ from ganforge.files import untrusted
 from ganforge.files.folders import replace
 from ganforge.files.untrusted import printable
 from ganforge.runs import bounds, git, machine, summary
-from ganforge.runs.folder import Run, is_number
+from ganforge.runs.folder import Run, flatten, is_number
 
 HEAD = """\
 # The results that README.md and docs/ quote. Written by `ganforge record RUN --name NAME`; the tables of the pages are
@@ -105,7 +105,8 @@ def of_script(file: str | Path, typed: str | None, note: str | None = None) -> d
         bool(typed),
         f"{file}: add --command with the line that measured these numbers, such as 'python benchmarks/seams.py RUN'",
     )
-    measured = flat(untrusted.read_json(file.parent, file.name))
+    content = untrusted.read_json(file.parent, file.name)
+    measured = flatten(content, joint="/") if isinstance(content, dict) else {}
     whole = bool(measured) and all(is_number(value) and _KEY.fullmatch(key) for key, value in measured.items())
     require(whole, f'{file}: give a JSON file of numbers by name, such as {{"square": {{"f1": 0.9}}}}')
     found = {
@@ -118,16 +119,6 @@ def of_script(file: str | Path, typed: str | None, note: str | None = None) -> d
     }
     refuse_paths(found)
     return {key: value for key, value in found.items() if value is not None}
-
-
-def flat(values: Any, above: str = "") -> dict[str, Any]:
-    """Nested values by a/b; empty for what is no dictionary of them."""
-    if not isinstance(values, dict):
-        return {}
-    found = {}
-    for key, value in values.items():
-        found |= flat(value, f"{above}{key}/") if isinstance(value, dict) else {f"{above}{key}": value}
-    return found
 
 
 def numbers(results: dict[str, Any], names: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, float]:
